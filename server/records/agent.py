@@ -1,0 +1,59 @@
+"""Palantir Foundry's agents on record: whose viewers decide who sees a session."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.message import Message
+from rollcall.v1 import agent_session_pb2 as pb
+
+from server.records.caller import Caller
+from server.records.fields import Field, Schema, identifier_of, matching, new_uuid
+from server.records.kind import Document, Kind
+from server.records.query import ASC
+from server.records.violation import FieldError
+
+RID = matching(
+    r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
+    "must be a resource identifier: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
+)
+_VIEWER = re.compile(r"\*|(user|group):[^\0]+")
+
+_SCHEMA = Schema(pb.Agent, Field("rid", RID, default=identifier_of(lambda: f"ri.aip-agents..agent.{new_uuid()}")))
+
+
+def check_viewers(viewers: Any) -> list[str]:
+    """Return the viewers of an agent; raise FieldError for what is no list of them."""
+    if type(viewers) is not list:
+        raise FieldError("must be an array").within("viewers")
+    for index, viewer in enumerate(viewers):
+        if type(viewer) is not str or _VIEWER.fullmatch(viewer) is None:
+            raise FieldError('must be "*", "user:ID" or "group:ID"').within(f"[{index}]").within("viewers")
+    return viewers
+
+
+def _facts(_: Mapping[str, Any]) -> Document:
+    return {}
+
+
+def _viewers(message: Message) -> Document:
+    return {"viewers": sorted(set(message.viewers))}  # type: ignore[attr-defined] # an Agent has them
+
+
+KIND = Kind(
+    name="agent",
+    collection="agents",
+    schema=_SCHEMA,
+    key="rid",
+    facts=_facts,
+    owner_facts=_viewers,
+    indexes=(
+        (("id", ASC),),
+        (("viewers", ASC), ("id", ASC)),
+    ),
+)
+
+
+def accessible(rids: set[str], caller: Caller) -> Document:
+    """Return the filter of those agents among `rids` that `caller` may access."""
+    return {"id": {"$in": sorted(rids)}, "viewers": {"$in": caller.viewers}}

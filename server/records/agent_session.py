@@ -1,0 +1,75 @@
+"""Palantir Foundry's agent sessions: one user's, made by one client, until they expire."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from rollcall.v1 import agent_session_pb2 as pb
+
+from server.records import times
+from server.records.agent import RID
+from server.records.fields import INTEGER, TEXT, TIME, Field, Schema, identifier_of, new_uuid, now
+from server.records.kind import Document, Kind, Owner
+from server.records.query import ASC, DESC, Query
+
+LIFETIME = timedelta(days=1)
+"""How long a session lasts after its last change, where a write does not say."""
+
+
+def _expiry(metadata: Mapping[str, Any]) -> str:
+    return times.plus(metadata["updatedTime"], LIFETIME)
+
+
+_METADATA = Schema(
+    pb.AgentSessionMetadata,
+    Field("title", TEXT),
+    Field("createdTime", TIME, default=now),
+    Field("updatedTime", TIME, default=now),
+    Field("estimatedExpiresTime", TIME, default=_expiry),
+    Field("messageCount", INTEGER),
+)
+_SCHEMA = Schema(
+    pb.AgentSession,
+    Field("rid", RID, default=identifier_of(lambda: f"ri.aip-agents..session.{new_uuid()}")),
+    Field("agentRid", RID),
+    Field("agentVersion", TEXT),
+    Field("metadata", _METADATA.codec),
+)
+
+
+def _facts(checked: Mapping[str, Any]) -> Document:
+    metadata = checked["metadata"]
+    return {
+        "updated": times.sortable(metadata["updatedTime"]),
+        "expires": times.sortable(metadata["estimatedExpiresTime"]),
+        "agent": checked["agentRid"],
+    }
+
+
+def _tenant(message: Message) -> Document:
+    return {"tenant": message.developer_id}  # type: ignore[attr-defined] # an AgentSession has it
+
+
+KIND = Kind(
+    name="agent_session",
+    collection="agent_sessions",
+    schema=_SCHEMA,
+    key="rid",
+    owner=("user_id", "client_id"),
+    facts=_facts,
+    owner_facts=_tenant,
+    indexes=(
+        # Expiry, access and tenant are decided in the index, before a document is fetched.
+        (("owner", ASC), ("updated", DESC), ("id", ASC), ("expires", ASC), ("agent", ASC), ("tenant", ASC)),
+        (("owner", ASC), ("agent", ASC), ("updated", DESC), ("id", ASC), ("expires", ASC), ("tenant", ASC)),
+    ),
+)
+
+ORDER = (("updated", DESC), ("id", ASC))
+
+
+def unexpired(owner: Owner, limit: int) -> Query:
+    """Return the list of an owner's sessions that are not past their expiry, latest change first, then rid."""
+    filter_ = {"owner": KIND.owner_document(owner), "expires": {"$gt": times.sortable(times.now())}}
+    return Query(KIND, filter_, ORDER, limit)

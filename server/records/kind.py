@@ -1,0 +1,154 @@
+"""A kind of record, and how one becomes a stored document.
+
+A stored document is: `_id` (owner and key), `owner`, `id`, the fields that
+queries filter or sort by, `etag`, `tenant`, and up to three ready-made forms,
+all derived here and nowhere else:
+
+- `pb`: the typed message, framed as field 1 of its List response, so that a page
+  is a concatenation;
+- `basic`: the same without the kind's heavy fields, if it has any;
+- `json1`: the item as its REST contract prints it.  The digit is the rendering
+  version: after a change of rendering the field has another name, and documents
+  without it are rendered from `pb` until `rollcall migrate` has done it for good.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from google.protobuf.message import Message
+
+from server.records.fields import Schema
+from server.records.violation import FieldError
+
+RENDERING_VERSION = 1
+JSON = f"json{RENDERING_VERSION}"
+PB = "pb"
+BASIC = "basic"
+
+MAX_DOCUMENT_BYTES = 15 << 20
+"""Room for `pb` in a BSON document of 16 MiB."""
+
+Document = dict[str, Any]
+Owner = Mapping[str, str]
+Order = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of record.
+
+    - `name`: as in an import line.
+    - `owner`: the protobuf fields that, with the key, make a record unique.
+    - `schema`: its contract's object.  `key`: the object's own id, whose key is the
+      same in JSON and protobuf.
+    - `facts`: from the checked object, the fields that queries filter or sort by.
+    - `indexes`: over stored fields; each serves the queries of its kind.
+    - `heavy`: the protobuf fields that view BASIC leaves out.
+    - `tallies`: the counters that a stored document is counted in, if any.
+    """
+
+    name: str
+    collection: str
+    schema: Schema
+    key: str
+    facts: Callable[[Mapping[str, Any]], Document]
+    owner: tuple[str, ...] = ()
+    indexes: tuple[Order, ...] = ()
+    heavy: tuple[str, ...] = ()
+    tallies: Callable[[Document], tuple[str, ...]] | None = None
+    owner_facts: Callable[[Message], Document] = field(default=lambda _: {})
+
+    def document_id(self, owner: Owner, key: str) -> Document:
+        """Return the `_id` of a record."""
+        return {**self.owner_document(owner), "id": key}
+
+    def owner_document(self, owner: Owner) -> Document:
+        """Return `owner` with its fields in stored order: BSON compares bytes."""
+        return {name: owner[name] for name in self.owner}
+
+
+def stored(kind: Kind, owner: Owner, checked: Mapping[str, Any], extra: Mapping[str, Any]) -> Document:
+    """Return the document of a checked object.
+
+    `extra` are the protobuf fields that REST does not print, beside the owner's:
+    the tenant, an agent's viewers.  Raises FieldError if no document could hold
+    the record.
+    """
+    message = kind.schema.to_proto(checked)
+    for name, value in (*owner.items(), *extra.items()):
+        _assign(message, name, value)
+    return _document(kind, owner, checked, message)
+
+
+def _assign(message: Message, name: str, value: Any) -> None:
+    if isinstance(value, list):
+        getattr(message, name).extend(value)
+    else:
+        setattr(message, name, value)
+
+
+def _document(kind: Kind, owner: Owner, checked: Mapping[str, Any], message: Message) -> Document:
+    plain = message.SerializeToString(deterministic=True)
+    etag = hashlib.blake2b(plain, digest_size=12).hexdigest()
+    message.etag = etag  # type: ignore[attr-defined] # every stored message has one
+    pb = framed(message.SerializeToString(deterministic=True))
+    if len(pb) > MAX_DOCUMENT_BYTES:
+        raise FieldError(f"must not take more than {MAX_DOCUMENT_BYTES >> 20} MiB")
+    key = checked[kind.key]
+    document = {
+        "_id": kind.document_id(owner, key),
+        "owner": kind.owner_document(owner),
+        "id": key,
+        **kind.facts(checked),
+        **kind.owner_facts(message),
+        "etag": etag,
+        PB: pb,
+    }
+    if kind.heavy:
+        for name in kind.heavy:
+            message.ClearField(name)
+        document[BASIC] = framed(message.SerializeToString(deterministic=True))
+    json = rendered(checked)
+    if len(json) + len(pb) <= MAX_DOCUMENT_BYTES:
+        document[JSON] = json
+    return document
+
+
+def rendered(checked: Mapping[str, Any]) -> bytes:
+    """Return a checked object as its REST contract prints it."""
+    return orjson.dumps(checked)
+
+
+def framed(pb: bytes) -> bytes:
+    """Return a message as field 1 of the message around it."""
+    return b"\x0a" + _varint(len(pb)) + pb
+
+
+def _varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
+
+
+def unframed(item: bytes) -> bytes:
+    """Return the message inside a frame."""
+    start = 1
+    while item[start] & 0x80:
+        start += 1
+    return item[start + 1 :]
+
+
+def message_of(kind: Kind, pb: bytes) -> Message:
+    """Return the typed message of a stored `pb`."""
+    return kind.schema.message.FromString(unframed(pb))
+
+
+def rerendered(kind: Kind, pb: bytes) -> bytes:
+    """Return the REST form of a stored `pb`."""
+    return rendered(kind.schema.check(kind.schema.from_proto(message_of(kind, pb))))

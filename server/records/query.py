@@ -1,0 +1,28 @@
+"""What a list asks of the store: data, no driver."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.records.kind import Kind, Order
+
+ASC, DESC = 1, -1
+
+Position = tuple[str, str]
+"""Where a page ended: the values of the two fields of its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One indexed find.
+
+    `order` is (time field, id field), total.  `after` continues behind a position;
+    `skip` counts from there.
+    """
+
+    kind: Kind
+    filter: Mapping[str, Any]
+    order: Order
+    limit: int
+    skip: int = 0
+    after: Position | None = None

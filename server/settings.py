@@ -1,0 +1,110 @@
+"""Settings: from the environment, `ROLLCALL_` and the name in capitals."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "ROLLCALL_"
+MIN_SECRET_BYTES = 32
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text says which, and its rule."""
+
+
+class Settings(BaseSettings):
+    """What an operator decides.  A secret may come from a file: its name and `_FILE`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27018/?replicaSet=rollcall")
+    """A replica set or sharded cluster; `rollcall up` uses its own unless this is set."""
+    mongodb_database: str = Field("rollcall", min_length=1, max_length=38)
+    mongodb_driver: Literal["motor", "pymongo"] = "motor"
+
+    grpc_host: str = "127.0.0.1"
+    grpc_port: Port = 50051
+    rest_host: str = "127.0.0.1"
+    """Where Envoy listens; `rollcall serve` does not use it."""
+    rest_port: Port = 8080
+    mongo_port: Port = 27018
+    data_dir: Path = Path(".rollcall")
+
+    jwt_secret: SecretStr | None = None
+    """Shared secret of HS256 tokens, at least 32 bytes; for development."""
+    jwt_secret_file: Path | None = None
+    jwks: str | None = None
+    """File or https URL of the keys that sign tokens: RS256, ES256, EdDSA."""
+    jwt_issuer: str = "rollcall"
+    jwt_audience: str = "rollcall"
+
+    page_token_keys: SecretStr | None = None
+    """Secrets that seal page tokens, comma-separated: the first seals, all open."""
+    page_token_keys_file: Path | None = None
+    page_token_hours: int = Field(24, ge=1, le=24 * 365)
+
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000",)
+    """Origins of browsers that may call, comma-separated."""
+
+    request_seconds: float = Field(8.0, gt=0, le=9.5)
+    """A call without a nearer deadline ends after this long; Envoy answers for it after 10."""
+    mongodb_select_seconds: float = Field(2.0, gt=0, le=9)
+    """How long a call waits for a usable MongoDB node."""
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        for name in ("jwt_secret", "page_token_keys"):
+            if getattr(self, name) and getattr(self, f"{name}_file"):
+                variable = f"{PREFIX}{name}".upper()
+                raise ValueError(f"{variable} and {variable}_FILE must not both be set")
+        return self
+
+    def secret(self, name: Literal["jwt_secret", "page_token_keys"]) -> str | None:
+        """Return a secret, wherever it is kept; None if it is not set.
+
+        Raises SettingsError if its file cannot be read or it is too short.
+        """
+        variable = f"{PREFIX}{name}".upper()
+        file: Path | None = getattr(self, f"{name}_file")
+        held: SecretStr | None = getattr(self, name)
+        if file is not None:
+            try:
+                text = file.read_text().strip()
+            except OSError as error:
+                raise SettingsError(f"{variable}_FILE: {file}: {error.strerror}") from None
+        elif held is not None:
+            text = held.get_secret_value()
+        else:
+            return None
+        parts = text.split(",") if name == "page_token_keys" else [text]
+        if any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
+            raise SettingsError(f"{variable}: must be at least {MIN_SECRET_BYTES} bytes")
+        return text
+
+
+def load(**overrides: object) -> Settings:
+    """Return the settings of this environment; raise SettingsError that names what is wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type] # pydantic judges them
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explained(error))) from None
+
+
+def _explained(error: ValidationError) -> list[str]:
+    lines = []
+    for detail in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"][:1])
+        variable = f"{PREFIX}{name}".upper() if name else "settings"
+        lines.append(f"{variable}: {detail['msg']}")
+    return lines
