@@ -1,6 +1,5 @@
 """Palantir Foundry's agents on record: whose viewers decide who sees a session."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,28 +7,20 @@ from google.protobuf.message import Message
 from rollcall.v1 import agent_session_pb2 as pb
 
 from server.records.caller import Caller
-from server.records.fields import Field, Schema, identifier_of, matching, new_uuid
+from server.records.fields import Field, Schema, identifier_of, list_of, matching, new_uuid
 from server.records.kind import Document, Kind
 from server.records.query import ASC
-from server.records.violation import FieldError
 
 RID = matching(
     r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
     "must be a resource identifier: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
 )
-_VIEWER = re.compile(r"\*|(user|group):[^\0]+")
+VIEWERS = list_of(matching(r"\*|(user|group):.+", 'must be "*", "user:ID" or "group:ID"'))
+"""Who may access an agent."""
 
-_SCHEMA = Schema(pb.Agent, Field("rid", RID, default=identifier_of(lambda: f"ri.aip-agents..agent.{new_uuid()}")))
-
-
-def check_viewers(viewers: Any) -> list[str]:
-    """Return the viewers of an agent; raise FieldError for what is no list of them."""
-    if type(viewers) is not list:
-        raise FieldError("must be an array").within("viewers")
-    for index, viewer in enumerate(viewers):
-        if type(viewer) is not str or _VIEWER.fullmatch(viewer) is None:
-            raise FieldError('must be "*", "user:ID" or "group:ID"').within(f"[{index}]").within("viewers")
-    return viewers
+_SCHEMA = Schema(
+    pb.Agent, Field("rid", RID, default=identifier_of(lambda: f"ri.aip-agents..agent.{new_uuid()}"))
+)
 
 
 def _facts(_: Mapping[str, Any]) -> Document:
@@ -47,6 +38,7 @@ KIND = Kind(
     key="rid",
     facts=_facts,
     owner_facts=_viewers,
+    extras={"viewers": VIEWERS},
     indexes=(
         (("id", ASC),),
         (("viewers", ASC), ("id", ASC)),

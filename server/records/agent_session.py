@@ -11,7 +11,7 @@ from server.records import times
 from server.records.agent import RID
 from server.records.fields import INTEGER, TEXT, TIME, Field, Schema, identifier_of, new_uuid, now
 from server.records.kind import Document, Kind, Owner
-from server.records.query import ASC, DESC, Query
+from server.records.query import ASC, DESC, Position, Query
 
 LIFETIME = timedelta(days=1)
 """How long a session lasts after its last change, where a write does not say."""
@@ -69,7 +69,7 @@ KIND = Kind(
 ORDER = (("updated", DESC), ("id", ASC))
 
 
-def unexpired(owner: Owner, limit: int) -> Query:
+def unexpired(owner: Owner, limit: int, after: Position | None = None) -> Query:
     """Return the list of an owner's sessions that are not past their expiry, latest change first, then rid."""
     filter_ = {"owner": KIND.owner_document(owner), "expires": {"$gt": times.sortable(times.now())}}
-    return Query(KIND, filter_, ORDER, limit)
+    return Query(KIND, filter_, ORDER, limit, after=after)

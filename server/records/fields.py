@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 
 from server.records import anyjson, times
@@ -114,8 +113,8 @@ UUID = matching(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", "must be 
 XID = matching(r"[0-9a-v]{20}", "must be an xid: 20 of 0-9 and a-v")
 
 
-def enum_of(enum: "EnumTypeWrapper[Any]", prefix: str) -> Codec:
-    """Return the codec of a closed set: `ai_audio` in JSON is PREFIX_AI_AUDIO in protobuf."""
+def enum_of(enum: Any, prefix: str) -> Codec:
+    """Return the codec of a generated enum: `ai_audio` in JSON is PREFIX_AI_AUDIO in protobuf."""
     numbers = {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
     names = {number: name for name, number in numbers.items()}
     rule = f"must be one of {', '.join(numbers)}"
@@ -189,7 +188,7 @@ class Field:
         return self.proto or _WORD_START.sub("_", self.json).lower()
 
 
-def _has_value(descriptor: FieldDescriptor, field: Field) -> Callable[[Message], bool]:
+def _has_value(descriptor: Any, field: Field) -> Callable[[Message], bool]:
     name = descriptor.name
     if descriptor.has_presence:
         return lambda message: message.HasField(name)

@@ -10,6 +10,7 @@ all derived here and nowhere else:
 - `json1`: the item as its REST contract prints it.  The digit is the rendering
   version: after a change of rendering the field has another name, and documents
   without it are rendered from `pb` until `rollcall migrate` has done it for good.
+  A record too big for both forms has no `json1`, and `whole: false`.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from typing import Any
 import orjson
 from google.protobuf.message import Message
 
-from server.records.fields import Schema
+from server.records.fields import Codec, Schema
 from server.records.violation import FieldError
 
 RENDERING_VERSION = 1
@@ -32,11 +33,12 @@ MAX_DOCUMENT_BYTES = 15 << 20
 """Room for `pb` in a BSON document of 16 MiB."""
 
 Document = dict[str, Any]
+Stored = list[tuple["Kind", Document]]
 Owner = Mapping[str, str]
 Order = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Kind:
     """One kind of record.
 
@@ -48,6 +50,10 @@ class Kind:
     - `indexes`: over stored fields; each serves the queries of its kind.
     - `heavy`: the protobuf fields that view BASIC leaves out.
     - `tallies`: the counters that a stored document is counted in, if any.
+    - `extras`: what an import line's owner carries beside the owner: protobuf fields
+      that REST does not print.
+    - `parts`: records that an import line's body may carry along, and that are deleted
+      with it.
     """
 
     name: str
@@ -59,6 +65,8 @@ class Kind:
     indexes: tuple[Order, ...] = ()
     heavy: tuple[str, ...] = ()
     tallies: Callable[[Document], tuple[str, ...]] | None = None
+    extras: Mapping[str, Codec] = field(default_factory=dict)
+    parts: tuple["Part", ...] = ()
     owner_facts: Callable[[Message], Document] = field(default=lambda _: {})
 
     def document_id(self, owner: Owner, key: str) -> Document:
@@ -70,6 +78,15 @@ class Kind:
         return {name: owner[name] for name in self.owner}
 
 
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Records that belong to one of another kind: the body's key, their kind, their owner's field."""
+
+    key: str
+    kind: Kind
+    owner: str
+
+
 def stored(kind: Kind, owner: Owner, checked: Mapping[str, Any], extra: Mapping[str, Any]) -> Document:
     """Return the document of a checked object.
 
@@ -79,41 +96,46 @@ def stored(kind: Kind, owner: Owner, checked: Mapping[str, Any], extra: Mapping[
     """
     message = kind.schema.to_proto(checked)
     for name, value in (*owner.items(), *extra.items()):
-        _assign(message, name, value)
-    return _document(kind, owner, checked, message)
+        if isinstance(value, list):
+            getattr(message, name).extend(value)
+        else:
+            setattr(message, name, value)
+    return _document(kind, message, checked)
 
 
-def _assign(message: Message, name: str, value: Any) -> None:
-    if isinstance(value, list):
-        getattr(message, name).extend(value)
-    else:
-        setattr(message, name, value)
+def renewed(kind: Kind, pb: bytes) -> Document:
+    """Return the document of a stored `pb`, with everything derived again."""
+    message = message_of(kind, pb)
+    message.ClearField("etag")
+    return _document(kind, message, kind.schema.check(kind.schema.from_proto(message)))
 
 
-def _document(kind: Kind, owner: Owner, checked: Mapping[str, Any], message: Message) -> Document:
-    plain = message.SerializeToString(deterministic=True)
-    etag = hashlib.blake2b(plain, digest_size=12).hexdigest()
+def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Document:
+    etag = hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=12).hexdigest()
     message.etag = etag  # type: ignore[attr-defined] # every stored message has one
     pb = framed(message.SerializeToString(deterministic=True))
     if len(pb) > MAX_DOCUMENT_BYTES:
         raise FieldError(f"must not take more than {MAX_DOCUMENT_BYTES >> 20} MiB")
+    owner = {name: getattr(message, name) for name in kind.owner}
     key = checked[kind.key]
     document = {
         "_id": kind.document_id(owner, key),
-        "owner": kind.owner_document(owner),
+        "owner": owner,
         "id": key,
         **kind.facts(checked),
         **kind.owner_facts(message),
         "etag": etag,
         PB: pb,
     }
+    json = rendered(checked)
     if kind.heavy:
         for name in kind.heavy:
             message.ClearField(name)
         document[BASIC] = framed(message.SerializeToString(deterministic=True))
-    json = rendered(checked)
     if len(json) + len(pb) <= MAX_DOCUMENT_BYTES:
         document[JSON] = json
+    else:
+        document["whole"] = False
     return document
 
 

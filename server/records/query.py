@@ -1,7 +1,7 @@
 """What a list asks of the store: data, no driver."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from server.records.kind import Kind, Order
@@ -26,3 +26,11 @@ class Query:
     limit: int
     skip: int = 0
     after: Position | None = None
+
+    def skipping(self, skip: int) -> "Query":
+        """Return the query from `skip` records further on."""
+        return replace(self, skip=skip)
+
+    def without(self, field: str, values: Iterable[str]) -> "Query":
+        """Return the query without records that have one of `values` in a field."""
+        return replace(self, filter={**self.filter, field: {"$nin": sorted(values)}})

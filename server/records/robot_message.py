@@ -20,7 +20,7 @@ from server.records.fields import (
     now,
 )
 from server.records.kind import Document, Kind
-from server.records.query import ASC, DESC, Query
+from server.records.query import ASC, DESC, Position, Query
 from server.records.times import sortable
 from server.records.xid import new_xid
 
@@ -54,7 +54,7 @@ KIND = Kind(
 NEWEST_FIRST = (("created", DESC), ("id", DESC))
 
 
-def of_session(session_id: str, limit: int) -> Query:
-    """Return a session's messages, newest first."""
+def of_session(session_id: str, limit: int, after: Position | None = None) -> Query:
+    """Return a session's messages, newest first, or those older than a position."""
     owner = KIND.owner_document({"session_id": session_id})
-    return Query(KIND, {"owner": owner}, NEWEST_FIRST, limit)
+    return Query(KIND, {"owner": owner}, NEWEST_FIRST, limit, after=after)

@@ -7,7 +7,8 @@ from rollcall.v1 import robot_pb2 as pb
 
 from server.records.account import ACCOUNT
 from server.records.fields import OBJECT, OPTIONAL, TEXT, TIME, XID, Field, Schema, identifier_of, now
-from server.records.kind import Document, Kind
+from server.records import robot_message
+from server.records.kind import Document, Kind, Part
 from server.records.query import ASC, DESC, Query
 from server.records.times import sortable
 from server.records.xid import new_xid
@@ -44,6 +45,7 @@ KIND = Kind(
     key="id",
     facts=_facts,
     tallies=_tallies,
+    parts=(Part("messages", robot_message.KIND, "session_id"),),
     indexes=(
         (("created", DESC), ("id", ASC)),
         (("account", ASC), ("created", DESC), ("id", ASC)),

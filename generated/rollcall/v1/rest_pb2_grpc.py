@@ -29,8 +29,8 @@ if _version_not_supported:
 class RestServiceStub:
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its
@@ -83,8 +83,8 @@ class RestServiceStub:
 class RestServiceServicer:
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its
@@ -192,8 +192,8 @@ def add_RestServiceServicer_to_server(servicer, server):
 class RestService:
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its

@@ -32,8 +32,8 @@ GRPC_VERSION: str
 class RestServiceStub:
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its
@@ -68,8 +68,8 @@ class RestServiceStub:
 class RestServiceAsyncStub(RestServiceStub):
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its
@@ -100,8 +100,8 @@ class RestServiceAsyncStub(RestServiceStub):
 class RestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers the documented paths behind a transcoding proxy.
 
-    Parameters are strings, judged by each contract's own rules; what a contract
-    does not know is ignored. Successful answers are JSON bodies. Errors carry
+    Parameters are strings with the contract's names (the JSON names here), judged
+    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
     the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place.
     Credentials are those of each contract: the `authorization` header or its

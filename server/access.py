@@ -1,0 +1,25 @@
+"""Which agent sessions a caller may see: those with agents that let the caller in."""
+
+from server.records import agent
+from server.records.caller import Caller
+from server.records.query import Query
+from server.store.reads import Reads, Rows
+
+
+async def accessible_page(reads: Reads, query: Query, caller: Caller, form: str, *also: str) -> Rows:
+    """Return a page of agent sessions, all with agents on record that `caller` may access.
+
+    The page is read first and its few agents are judged after; if some are denied,
+    it is read again without them.  Each turn denies at least one more agent.
+    """
+    denied: set[str] = set()
+    while True:
+        page = query if not denied else query.without("agent", denied)
+        rows = await reads.find(page, form, "agent", *also)
+        agents = {row["agent"] for row in rows} - denied
+        granted = (
+            await reads.matching(agent.KIND, agent.accessible(agents, caller), "id") if agents else set()
+        )
+        if agents <= granted:
+            return rows
+        denied |= agents - granted

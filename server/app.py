@@ -1,0 +1,134 @@
+"""The composition root: every kind, every contract, every service, one server."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+from rollcall.v1 import rest_pb2
+
+from server import readiness
+from server.auth import authenticator_of
+from server.errors import RollcallError
+from server.interceptors import MaskUnexpected
+from server.page_tokens import page_tokens_of
+from server.records import agent, agent_session, robot, robot_message, robot_session, session, user_session
+from server.records.kind import Kind
+from server.rest import service as rest
+from server.rest.agent_session import AgentSessionRest
+from server.rest.robot import RobotRest
+from server.rest.session import SessionRest
+from server.rest.user_session import UserSessionRest
+from server.settings import Settings, SettingsError
+from server.store import driver, indexes
+from server.store.reads import Reads
+
+KINDS: tuple[Kind, ...] = (
+    user_session.KIND,
+    session.KIND,
+    robot.KIND,
+    robot_session.KIND,
+    robot_message.KIND,
+    agent.KIND,
+    agent_session.KIND,
+)
+
+SERVICES = (rest_pb2.DESCRIPTOR.services_by_name["RestService"].full_name,)
+
+MESSAGE_BYTES = 16 << 20
+METADATA_BYTES = 256 << 10
+GRACE_SECONDS = 10.0
+RETRY_SECONDS = 1.0
+
+_OPTIONS = (
+    # Two servers on one port must be a decision, not an accident.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", -1),
+    # Tokens and queries of tens of kilobytes are legal.
+    ("grpc.max_metadata_size", METADATA_BYTES),
+    ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+)
+
+log = logging.getLogger(__name__)
+
+
+def routes(settings: Settings, reads: Reads) -> dict[str, rest.Route]:
+    """Return what answers each RPC of RestService."""
+    authenticator = authenticator_of(settings)
+    users = UserSessionRest(reads, authenticator)
+    sessions = SessionRest(reads, authenticator)
+    robots = RobotRest(reads, authenticator)
+    agents = AgentSessionRest(reads, authenticator, page_tokens_of(settings))
+    return {
+        "ListUserSessions": rest.Route(users, users.list_user_sessions, streams=True),
+        "ListSessions": rest.Route(sessions, sessions.list_sessions, streams=True),
+        "ListRobotSessions": rest.Route(robots, robots.list_robot_sessions),
+        "GetRobotSession": rest.Route(robots, robots.get_robot_session),
+        "ListRobots": rest.Route(robots, robots.list_robots),
+        "GetRobot": rest.Route(robots, robots.get_robot),
+        "ListAllAgentSessions": rest.Route(agents, agents.list_all_agent_sessions),
+    }
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; raise SettingsError if the settings do not allow a start."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running(settings):
+        await stopped.wait()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[None]:
+    """Run a server inside the block; leaving it, health goes down first, then calls in flight end."""
+    connection = driver.connect(settings)
+    reads = Reads(connection.database)
+    health = HealthServicer()
+    server = grpc.aio.server(interceptors=(MaskUnexpected(),), options=_OPTIONS)
+    server.add_generic_rpc_handlers((rest.handlers(routes(settings, reads), settings.request_seconds),))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    await readiness.set_status(health, SERVICES, ready=False)
+    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    try:
+        server.add_insecure_port(address)
+    except RuntimeError:
+        raise SettingsError(f"ROLLCALL_GRPC_PORT: cannot listen on {address}") from None
+    await server.start()
+    log.info("listening on %s", address)
+
+    async def ready() -> None:
+        await _make_indexes(connection)
+        await readiness.follow(health, SERVICES, reads.ping)
+
+    following = asyncio.create_task(ready())
+    try:
+        yield
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+        await health.enter_graceful_shutdown()
+        await server.stop(GRACE_SECONDS)
+        await connection.close()
+
+
+async def _make_indexes(connection: driver.Connection) -> None:
+    while True:
+        try:
+            await indexes.make(connection.database, KINDS)
+        except RollcallError as error:
+            log.warning("waiting for MongoDB: %s", error.message)
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return

@@ -1,0 +1,175 @@
+"""The command line: `rollcall`."""
+
+import asyncio
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from server import tokens
+from server.child import ServiceError
+from server.records.caller import Caller
+from server.service import find_service
+from server.settings import Settings, SettingsError, load
+from server.signals import Signals
+
+MAX_LIFETIME = timedelta(days=3650)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+HELP = """List the sessions of four systems, over gRPC and REST.
+
+\b
+Try it on this machine, MongoDB and Envoy included:
+  rollcall up
+
+\b
+Ask it, in another terminal:
+  TOKEN=$(rollcall token --sub alice --scope api:aip-agents-write)
+  curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:8080/session
+
+\b
+Run the gRPC server alone, against your MongoDB and your issuer:
+  export ROLLCALL_MONGODB_URI='mongodb://db1,db2,db3/?replicaSet=rs0'
+  export ROLLCALL_JWKS=https://issuer.example/jwks.json
+  rollcall serve
+
+Settings are environment variables that begin with ROLLCALL_.
+"""
+
+
+class _Group(TyperGroup):
+    """Turns what an operator can mend into one line on stderr and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingsError, ServiceError) as error:
+            typer.echo(f"rollcall: {error}", err=True)
+            raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
+
+
+app = typer.Typer(
+    name="rollcall",
+    cls=_Group,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _text(value: str) -> str:
+    if not value or not value.isprintable():
+        raise typer.BadParameter("must be printable text, and not empty")
+    return value
+
+
+def _word(value: str) -> str:
+    if " " in _text(value):
+        raise typer.BadParameter("must be one scope, without spaces; repeat the option for more")
+    return value
+
+
+def _lifetime(value: str) -> timedelta:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
+    lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
+    if not timedelta() < lifetime <= MAX_LIFETIME:
+        raise typer.BadParameter(
+            f"must be a number and s, m, h or d, such as 30s or 7d, up to {MAX_LIFETIME.days}d",
+            param_hint="'--expires-in'",
+        )
+    return lifetime
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        help="Folder of `rollcall up`; instead of ROLLCALL_DATA_DIR.",
+        show_default=False,
+    ),
+]
+
+
+def settings_of(data_dir: Path | None) -> Settings:
+    """Return the settings of the environment, with the data folder of the command line if it names one."""
+    return load() if data_dir is None else load(data_dir=data_dir)
+
+
+@app.command("up")
+def run_all(
+    *,
+    no_demo: Annotated[bool, typer.Option("--no-demo", help="Start without the demo data.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Run MongoDB, the gRPC server and Envoy on this machine until Ctrl-C.
+
+    Prints calls to paste, with a token, once all is healthy.  The data stays in the data folder.
+    ROLLCALL_MONGODB_URI takes a MongoDB of yours instead; ROLLCALL_REST_PORT, ROLLCALL_GRPC_PORT and
+    ROLLCALL_MONGO_PORT move the ports.
+    """
+    signals = Signals()  # before anything that takes time
+    from server import embedded  # noqa: PLC0415 # only this command runs MongoDB and Envoy
+
+    embedded.up(settings_of(data_dir), signals, with_demo=not no_demo)
+
+
+@app.command("serve")
+def serve() -> None:
+    """Run the gRPC server alone until SIGTERM; needs MongoDB and the keys that verify tokens."""
+    from server import app as application  # noqa: PLC0415 # only this command needs the whole service
+
+    asyncio.run(application.serve(load()))
+
+
+@app.command("token")
+def print_token(  # noqa: PLR0913 # one option a claim
+    *,
+    sub: Annotated[str, typer.Option(parser=_text, metavar="ID", help="User or account id.")],
+    developer_id: Annotated[
+        str | None, typer.Option(parser=_text, metavar="ID", help="Tenant, if it is not the user.")
+    ] = None,
+    client_id: Annotated[
+        str | None, typer.Option(parser=_text, metavar="ID", help="Client application.")
+    ] = None,
+    permission: Annotated[
+        list[str] | None, typer.Option(parser=_text, metavar="NAME", help="As USE_ROBOTS; repeatable.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(parser=_word, metavar="NAME", help="As sessions:write; repeatable."),
+    ] = None,
+    group: Annotated[
+        list[str] | None, typer.Option(parser=_text, metavar="ID", help="Group of the user; repeatable.")
+    ] = None,
+    expires_in: Annotated[str, typer.Option(metavar="DURATION", help="30s, 15m, 1h or 7d.")] = "1h",
+    data_dir: DataDir = None,
+) -> None:
+    r"""Print a token for the service in the data folder, or of ROLLCALL_JWT_SECRET.
+
+    \b
+    Examples:
+      rollcall token --sub alice
+      rollcall token --sub importer --scope sessions:write --expires-in 15m
+      rollcall token --sub alice --permission USE_ROBOTS --developer-id acme
+    """
+    lifetime = _lifetime(expires_in)
+    caller = Caller(
+        sub=sub,
+        tenant=developer_id or sub,
+        client_id=client_id or "",
+        permissions=frozenset(permission or ()),
+        scopes=frozenset(scope or ()),
+        groups=frozenset(group or ()),
+    )
+    settings = find_service(settings_of(data_dir), needs="jwt_secret")
+    typer.echo(tokens.sign(settings, caller, lifetime))
+
+
+if __name__ == "__main__":
+    app()

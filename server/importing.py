@@ -1,0 +1,110 @@
+"""`rollcall import`: files of import lines, with a progress bar on a terminal."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import orjson
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from server import demo
+from server.app import KINDS
+from server.importer import Line, Report, import_lines
+from server.records import robot_message
+from server.records.violation import FieldError
+from server.settings import Settings
+from server.store import driver, indexes
+from server.store.writes import Writes
+
+STDIN = "-"
+
+
+_IMPORTABLE = {kind.name: kind for kind in KINDS if kind is not robot_message.KIND}
+"""Messages come with their session."""
+
+
+class StrictError(Exception):
+    """`--strict` met a bad line."""
+
+
+def import_files(settings: Settings, files: Sequence[str], report: Report, *, strict: bool) -> None:
+    """Import files, `-` being stdin, and print bad lines on stderr; `report` is kept up to date.
+
+    Raises OSError if a file cannot be read, and what the store raises.
+    """
+    with _bar() as bar:
+        task = bar.add_task("import", total=_total(files))
+
+        def refuse(line: Line, error: FieldError) -> None:
+            bar.console.print(
+                f"{line.source}:{line.number}: {error}", markup=False, highlight=False, soft_wrap=True
+            )
+            if strict:
+                raise StrictError
+
+        def lines() -> Iterator[Line]:
+            for file in files:
+                for line in _lines(file):
+                    yield line
+                    bar.advance(task, len(line.text))
+
+        with contextlib.suppress(StrictError):
+            asyncio.run(_import(settings, lines(), refuse, report))
+
+
+def import_demo(settings: Settings) -> None:
+    """Import the demo data; records that are there are written again, as they were."""
+
+    def refuse(line: Line, error: FieldError) -> None:
+        raise RuntimeError(f"{line.source}:{line.number}: {error}")
+
+    lines = (Line("demo", number, orjson.dumps(line)) for number, line in enumerate(demo.lines(), 1))
+    asyncio.run(_import(settings, lines, refuse, Report()))
+
+
+async def _import(
+    settings: Settings, lines: Iterable[Line], refuse: Callable[[Line, FieldError], None], report: Report
+) -> None:
+    connection = driver.connect(settings)
+    try:
+        await indexes.make(connection.database, KINDS)
+        await import_lines(Writes(connection), _IMPORTABLE, lines, refuse, report)
+    finally:
+        await connection.close()
+
+
+def _lines(file: str) -> Iterator[Line]:
+    with contextlib.nullcontext(sys.stdin.buffer) if file == STDIN else Path(file).open("rb") as stream:
+        for number, text in enumerate(stream, 1):
+            if text.strip():
+                yield Line(file, number, text)
+
+
+def _total(files: Sequence[str]) -> int | None:
+    if STDIN in files:
+        return None
+    return sum(Path(file).stat().st_size for file in files)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

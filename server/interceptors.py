@@ -1,0 +1,85 @@
+"""Interceptors, outermost first, around every RPC that the server offers."""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+
+from server.calls import Context
+from server.errors import RollcallError
+
+log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class MaskUnexpected(grpc.aio.ServerInterceptor):
+    """Keeps an exception's text from the caller, who gets INTERNAL; the log has the text.
+
+    grpc.aio would send it.  A method's wrapped handler is made once.
+    """
+
+    def __init__(self) -> None:
+        self._masked: dict[str, "Handler"] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        method = handler_call_details.method
+        if method in self._masked:
+            return self._masked[method]
+        handler = await continuation(handler_call_details)
+        if handler is not None:  # Callers can invent any number of methods that are not there.
+            self._masked[method] = handler = masked(handler)
+        return handler
+
+
+def masked(handler: Any) -> "Handler":
+    """Return a handler whose unexpected exceptions become INTERNAL."""
+    wrappers: dict[str, Callable[[Any], Any]] = {
+        "unary_unary": _masked_unary,
+        "unary_stream": _masked_stream,
+        "stream_stream": _masked_stream,
+    }
+    changes = {
+        shape: wrap(getattr(handler, shape)) for shape, wrap in wrappers.items() if getattr(handler, shape)
+    }
+    return cast("Handler", handler._replace(**changes))
+
+
+def _masked_unary(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @wraps(behavior)
+    async def call(request: Any, context: Context) -> Any:
+        try:
+            return await behavior(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            await _fail(context)
+
+    return call
+
+
+def _masked_stream(behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    @wraps(behavior)
+    async def call(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async for response in behavior(request, context):
+                yield response
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            await _fail(context)
+
+    return call
+
+
+async def _fail(context: Context) -> None:
+    log.exception("a call failed")
+    internal = RollcallError()
+    await context.abort(internal.code, internal.message)

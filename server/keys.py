@@ -1,0 +1,99 @@
+"""The keys that verify tokens: one shared secret, or a JWKS from a file or URL."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from pathlib import Path
+from typing import Protocol
+
+import jwt
+
+from server.settings import Settings, SettingsError
+
+ASYMMETRIC = frozenset(("RS256", "ES256", "EdDSA"))
+REFRESH_SECONDS = 300.0
+"""How long a JWKS is trusted without a new look."""
+REFETCH_FLOOR_SECONDS = 10.0
+"""How often, at most, an unknown `kid` causes a new look."""
+FETCH_TIMEOUT_SECONDS = 3.0
+
+
+class Keys(Protocol):
+    """Finds the key that a token says it is signed with."""
+
+    async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:
+        """Return the key and the algorithms that it may be used with.
+
+        Raises jwt.InvalidTokenError if there is none.
+        """
+
+
+class SharedSecret:
+    """HS256 with one secret; for development."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:  # noqa: ARG002 # one key for all
+        return self._secret, ["HS256"]
+
+
+class Jwks:
+    """The public keys of an issuer, looked up by `kid`, each pinned to its own algorithm."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._looked = -REFRESH_SECONDS
+        self._lock = asyncio.Lock()
+
+    async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:
+        kid = jwt.get_unverified_header(token).get("kid", "")
+        if time.monotonic() - self._looked > REFRESH_SECONDS:
+            await self._refresh(REFRESH_SECONDS)
+        if kid not in self._keys:
+            await self._refresh(REFETCH_FLOOR_SECONDS)
+        if kid not in self._keys:
+            raise jwt.InvalidKeyError("no such key")
+        key = self._keys[kid]
+        return key, [key.algorithm_name]
+
+    async def _refresh(self, floor: float) -> None:
+        async with self._lock:
+            if time.monotonic() - self._looked < floor:
+                return
+            self._looked = time.monotonic()
+            try:
+                self._keys = await asyncio.to_thread(load_jwks, self._source)
+            except SettingsError as error:
+                if not self._keys:
+                    raise jwt.InvalidKeyError("no keys") from error
+
+
+def load_jwks(source: str) -> dict[str, jwt.PyJWK]:
+    """Return the usable keys of a JWKS by `kid`; raise SettingsError if it cannot be read."""
+    try:
+        if source.startswith(("https://", "http://")):
+            with urllib.request.urlopen(source, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 # http(s) only, see above
+                document = json.load(response)
+        else:
+            document = json.loads(Path(source).read_text())
+        keys = {key.key_id or "": key for key in jwt.PyJWKSet.from_dict(document).keys}
+    except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
+        raise SettingsError(f"ROLLCALL_JWKS: {source}: {type(error).__name__}") from None
+    return {kid: key for kid, key in keys.items() if key.algorithm_name in ASYMMETRIC}
+
+
+def keys_of(settings: Settings) -> Keys:
+    """Return the keys of these settings; raise SettingsError if there are none, or two sorts."""
+    secret = settings.secret("jwt_secret")
+    if secret is not None and settings.jwks is not None:
+        raise SettingsError("ROLLCALL_JWT_SECRET and ROLLCALL_JWKS must not both be set")
+    if settings.jwks is not None:
+        if not settings.jwks.startswith(("https://", "http://")):
+            load_jwks(settings.jwks)
+        return Jwks(settings.jwks)
+    if secret is None:
+        raise SettingsError("ROLLCALL_JWT_SECRET, ROLLCALL_JWT_SECRET_FILE or ROLLCALL_JWKS must be set")
+    return SharedSecret(secret)

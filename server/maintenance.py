@@ -1,0 +1,65 @@
+"""`rollcall show` and `rollcall migrate`: one record for people, all records for a new version."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import orjson
+
+from server.app import KINDS
+from server.errors import NotFoundError
+from server.records.kind import JSON, Kind
+from server.settings import Settings, SettingsError
+from server.store import driver, indexes
+from server.store.reads import Reads
+from server.store.writes import Writes
+
+
+def kind_named(name: str) -> Kind:
+    """Return a kind by its name; raise SettingsError that lists them."""
+    for kind in KINDS:
+        if kind.name == name:
+            return kind
+    raise SettingsError(f"KIND: must be one of {', '.join(kind.name for kind in KINDS)}")
+
+
+def show(settings: Settings, name: str, key: str, owner: Mapping[str, str]) -> str:
+    """Return a record as its contract prints it, indented; raise NotFoundError if there is none."""
+    kind = kind_named(name)
+    if set(owner) != set(kind.owner):
+        needed = " ".join(f"--owner {field}=…" for field in kind.owner) or "no --owner"
+        raise SettingsError(f"--owner: a {kind.name} needs {needed}")
+
+    async def read() -> str:
+        connection = driver.connect(settings)
+        try:
+            row = await Reads(connection.database).get(kind, owner, key, JSON)
+        finally:
+            await connection.close()
+        if row is None:
+            raise NotFoundError(f"there is no {kind.name} {key} of this owner")
+        return orjson.dumps(orjson.loads(row[JSON]), option=orjson.OPT_INDENT_2).decode()
+
+    return asyncio.run(read())
+
+
+def migrate(settings: Settings, progress: Callable[[Kind, int, int], None]) -> int:
+    """Make the indexes, and derive again what an older version derived; return how many records.
+
+    `progress` is told a kind, how many of its records are done, and of how many.
+    """
+
+    async def run() -> int:
+        connection = driver.connect(settings)
+        try:
+            await indexes.make(connection.database, KINDS)
+            writes = Writes(connection)
+            renewed = 0
+            for kind in KINDS:
+                async for done, total in writes.renew(kind):
+                    progress(kind, done, total)
+                    renewed += 1
+            return renewed
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,47 @@
+"""Readiness: grpc.health.v1 follows whether MongoDB answers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from grpc_health.v1 import health_pb2
+from grpc_health.v1._async import HealthServicer
+
+from server.errors import RollcallError
+from server.store.failures import deadline
+
+INTERVAL_SECONDS = 0.5
+ANSWER_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+async def follow(
+    health: HealthServicer, services: Sequence[str], ping: Callable[[], Awaitable[None]]
+) -> None:
+    """Set the status of `services`, and of the whole server, for ever: SERVING while `ping` returns."""
+    serving: bool | None = None
+    while True:
+        ready = await _answers(ping)
+        if ready is not serving:
+            log.info("MongoDB answers" if ready else "MongoDB does not answer")
+            await set_status(health, services, ready=ready)
+            serving = ready
+        await asyncio.sleep(INTERVAL_SECONDS)
+
+
+async def set_status(health: HealthServicer, services: Sequence[str], *, ready: bool) -> None:
+    """Set the status of `services` and of the whole server."""
+    status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+    for service in ("", *services):
+        await health.set(service, status)
+
+
+async def _answers(ping: Callable[[], Awaitable[None]]) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            with deadline(ANSWER_SECONDS):
+                await ping()
+    except (RollcallError, TimeoutError):
+        return False
+    return True

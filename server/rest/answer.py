@@ -1,0 +1,54 @@
+"""What a REST module answers: a body in chunks, or an error in its contract's words."""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+JSON_TYPE = "application/json"
+
+Chunks = AsyncIterator[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorAnswer:
+    """An error as the contract prints it; `headers` are those that it names."""
+
+    status: int
+    body: Mapping[str, Any]
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Return the trailing metadata that the proxy turns into an HTTP answer; ASCII."""
+        return (
+            ("x-error-body", json.dumps(self.body, separators=(",", ":"))),
+            ("x-http-status", str(self.status)),
+            ("x-error-type", self.content_type),
+            *self.headers.items(),
+        )
+
+
+class ContractError(Exception):
+    """A row of one contract's error table that no other contract has."""
+
+    def __init__(self, answer: ErrorAnswer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+async def joined(batches: AsyncIterator[tuple[list[bytes], bool]], opening: bytes, closing: bytes) -> Chunks:
+    """Yield stored items as one JSON array between `opening` and `closing`.
+
+    `closing` goes out only when the store has said that there is no more.
+    """
+    between = opening
+    async for items, last in batches:
+        chunk = b",".join(items)
+        if items or last:
+            chunk = (between if items or between is opening else b"") + chunk
+            between = b","
+        if last:
+            chunk += closing
+        if chunk:
+            yield chunk

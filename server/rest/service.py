@@ -1,0 +1,116 @@
+"""RestService: from the wire to a REST module and back."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+from rollcall.v1 import rest_pb2
+
+from server.calls import Context, metadata_of, time_limit
+from server.errors import DeadlineExceededError, RollcallError
+from server.rest.answer import JSON_TYPE, ContractError, ErrorAnswer
+from server.rest.call import RestCall, read_fields, rest_call
+from server.store.failures import deadline
+
+CHUNK_BYTES = 1 << 20
+
+_SERVICE = rest_pb2.DESCRIPTOR.services_by_name["RestService"]
+_CODES = {400: grpc.StatusCode.INVALID_ARGUMENT, 422: grpc.StatusCode.INVALID_ARGUMENT}
+
+log = logging.getLogger(__name__)
+
+
+class RestModule(Protocol):
+    """One contract."""
+
+    def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:
+        """Return an error in the contract's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One RPC of RestService: the contract that it belongs to, and what answers it.
+
+    `answer` returns a body, or yields it in chunks if `streams`.
+    """
+
+    module: RestModule
+    answer: Callable[[RestCall], Any]
+    streams: bool = False
+
+
+def handlers(routes: dict[str, Route], seconds: float) -> grpc.GenericRpcHandler:
+    """Return the RPCs of RestService; a call without a nearer deadline ends after `seconds`."""
+    if set(routes) != {method.name for method in _SERVICE.methods}:
+        raise LookupError("every RPC of RestService needs one route")
+    return grpc.method_handlers_generic_handler(
+        _SERVICE.full_name, {name: _handler(name, route, seconds) for name, route in routes.items()}
+    )
+
+
+def _handler(name: str, route: Route, seconds: float) -> "grpc.RpcMethodHandler[Any, Any]":
+    read = partial(read_fields, _SERVICE.methods_by_name[name].input_type)
+    if route.streams:
+        return grpc.unary_stream_rpc_method_handler(partial(_stream, route, seconds), read)
+    return grpc.unary_unary_rpc_method_handler(partial(_unary, route, seconds), read)
+
+
+async def _unary(route: Route, seconds: float, fields: dict[str, str], context: Context) -> bytes:
+    call = rest_call(fields, metadata_of(context))
+    answer: Callable[[RestCall], Awaitable[bytes]] = route.answer
+    async with _errors_as_of(route, call, context):
+        limit = time_limit(context, seconds)
+        async with asyncio.timeout(limit):
+            with deadline(limit):
+                return _http_body(await answer(call))
+
+
+async def _stream(
+    route: Route, seconds: float, fields: dict[str, str], context: Context
+) -> AsyncIterator[bytes]:
+    call = rest_call(fields, metadata_of(context))
+    chunks: AsyncIterator[bytes] = route.answer(call)
+    async with _errors_as_of(route, call, context):
+        while True:
+            # The limit is on the store, not on the time that a slow caller takes to read.
+            limit = time_limit(context, seconds)
+            async with asyncio.timeout(limit):
+                with deadline(limit):
+                    chunk = await anext(chunks, None)
+            if chunk is None:
+                return
+            for start in range(0, len(chunk), CHUNK_BYTES):
+                yield _http_body(chunk[start : start + CHUNK_BYTES])
+
+
+@asynccontextmanager
+async def _errors_as_of(route: Route, call: RestCall, context: Context) -> AsyncIterator[None]:
+    """End the call with its contract's body for whatever goes wrong inside."""
+    try:
+        yield
+    except ContractError as error:
+        await _refuse(context, _CODES[error.answer.status], error.answer)
+    except TimeoutError:
+        late = DeadlineExceededError()
+        await _refuse(context, late.code, route.module.error(late, call))
+    except RollcallError as error:
+        await _refuse(context, error.code, route.module.error(error, call))
+    except Exception:
+        log.exception("a documented path failed")
+        internal = RollcallError()
+        await _refuse(context, internal.code, route.module.error(internal, call))
+
+
+async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) -> None:
+    await context.abort(code, f"HTTP {answer.status}", answer.metadata())
+
+
+def _http_body(data: bytes) -> bytes:
+    body: bytes = HttpBody(content_type=JSON_TYPE, data=data).SerializeToString()
+    return body

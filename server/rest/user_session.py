@@ -1,0 +1,64 @@
+"""The coding tutor's `GET /session`: a bare array of the caller's own sessions."""
+
+from collections.abc import AsyncIterator
+from itertools import chain
+
+import grpc
+
+from server.auth import Authenticator
+from server.credentials import Metadata, bearer, cookie
+from server.errors import RollcallError
+from server.records import user_session
+from server.records.kind import JSON
+from server.rest.answer import ErrorAnswer, joined
+from server.rest.call import RestCall
+from server.store.reads import Reads
+
+COOKIES = ("better-auth.session_token", "__Secure-better-auth.session_token")
+FIRST_BATCH = 16
+"""Sessions of megabytes are usual: a small first batch starts the answer soon."""
+
+_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+_TYPES = {
+    400: "BAD_REQUEST",
+    401: "UNAUTHORIZED",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    429: "TOO_MANY_REQUESTS",
+}
+
+
+class UserSessionRest:
+    """Answers section 1 of the contracts."""
+
+    def __init__(self, reads: Reads, authenticator: Authenticator) -> None:
+        self._reads = reads
+        self._authenticator = authenticator
+
+    async def list_user_sessions(self, call: RestCall) -> AsyncIterator[bytes]:
+        """Yield the array, `updatedAt` descending, then `uuid`."""
+        caller = await self._authenticator.identify(_credentials(call.metadata))
+        query = user_session.owned_by({"user_id": caller.sub})
+        async for chunk in joined(self._reads.stream(query, JSON, FIRST_BATCH), b"[", b"]"):
+            yield chunk
+
+    def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's
+        """Return an error in the tutor's words."""
+        status = _STATUS.get(error.code, 500)
+        kind = _TYPES.get(status, "SERVER_ERROR")
+        message = {401: "Unauthorized"}.get(status, error.message)
+        if kind == "SERVER_ERROR":
+            message = "Internal server error"
+        return ErrorAnswer(status, {"error": {"message": message, "type": kind, "status": status}})
+
+
+def _credentials(metadata: Metadata) -> chain[str]:
+    return chain(bearer(metadata), *(cookie(metadata, name) for name in COOKIES))

@@ -1,0 +1,90 @@
+"""What `rollcall up` leaves in the data folder, for the other commands to find it."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import SecretStr
+
+from server.settings import Settings, SettingsError, load
+
+FILE = "service.json"
+
+_KEPT = (
+    "mongodb_uri",
+    "mongodb_database",
+    "mongodb_driver",
+    "mongo_port",
+    "grpc_host",
+    "grpc_port",
+    "rest_host",
+    "rest_port",
+    "jwt_secret_file",
+    "jwt_issuer",
+    "jwt_audience",
+    "page_token_keys_file",
+)
+
+KEY_SETTINGS = {
+    "jwt_secret_file": frozenset(("jwt_secret", "jwt_secret_file", "jwks")),
+    "page_token_keys_file": frozenset(("page_token_keys", "page_token_keys_file")),
+}
+"""A secret file of the data folder, and the settings that take its place."""
+
+
+def keep(settings: Settings) -> None:
+    """Write down the service that runs by these settings; secrets only as the names of their files."""
+    kept = {name: _plain(getattr(settings, name)) for name in _KEPT}
+    if "@" in settings.mongodb_uri.get_secret_value():
+        kept["mongodb_uri"] = None
+    path = settings.data_dir / FILE
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps({"pid": os.getpid(), **kept}, indent=2) + "\n")
+    new.chmod(0o600)
+    new.replace(path)
+
+
+def _plain(value: Any) -> str | int | None:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return str(value) if isinstance(value, Path) else value
+
+
+def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"] = "mongodb_uri") -> Settings:
+    """Return the settings of the service in the data folder; those set explicitly win.
+
+    Raises SettingsError if neither the folder nor the environment has what the command needs.
+    """
+    path = settings.data_dir / FILE
+    explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
+    kept = _read(path)
+    variable = f"ROLLCALL_{needs}".upper()
+    if kept is None and not explicit.keys() & {needs, f"{needs}_file"}:
+        raise SettingsError(
+            f"there is no service in the folder {settings.data_dir}: start one with `rollcall up`, "
+            f"name its folder by --data-dir or ROLLCALL_DATA_DIR, or set {variable}"
+        )
+    for name, others in KEY_SETTINGS.items():
+        if kept and explicit.keys() & others:
+            kept.pop(name, None)
+    found = load(**((kept or {}) | explicit))
+    if needs == "mongodb_uri" and needs not in found.model_fields_set:
+        raise SettingsError(
+            f"{path} does not keep a URI with credentials: set {variable} as for `rollcall up`"
+        )
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        kept = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict):
+        raise SettingsError(f"{path} is damaged: `rollcall up` writes it anew")
+    return {name: kept[name] for name in _KEPT if kept.get(name) is not None}

@@ -1,0 +1,70 @@
+"""The driver seam: motor, or PyMongo's own AsyncMongoClient.
+
+Both answer the same calls, but for starting a session and closing the client.
+motor's life ends in 2027; it is imported only when it is chosen.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import ConfigurationError, InvalidURI
+
+from server.records.kind import Document
+from server.settings import Settings, SettingsError
+
+APP_NAME = "rollcall"
+CONNECT_MS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A client of one event loop, with what differs between the drivers."""
+
+    database: AsyncDatabase[Document]
+    start_session: Callable[[], Awaitable[AsyncClientSession]]
+    close: Callable[[], Awaitable[None]]
+
+
+def connect(settings: Settings) -> Connection:
+    """Return a connection of the driver that the settings name; nothing is sent yet.
+
+    Call it inside the event loop that will use it.
+    """
+    options: dict[str, Any] = {
+        "appname": APP_NAME,
+        "w": "majority",
+        "journal": True,
+        "connectTimeoutMS": CONNECT_MS,
+        "serverSelectionTimeoutMS": round(settings.mongodb_select_seconds * 1000),
+        "socketTimeoutMS": round(settings.request_seconds * 1000),
+    }
+    uri = settings.mongodb_uri.get_secret_value()
+    try:
+        make = _motor if settings.mongodb_driver == "motor" else _pymongo
+        return make(uri, options, settings.mongodb_database)
+    except (InvalidURI, ConfigurationError, ValueError):
+        raise SettingsError("ROLLCALL_MONGODB_URI: must be a MongoDB connection string") from None
+
+
+def _pymongo(uri: str, options: dict[str, Any], database: str) -> Connection:
+    client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **options)
+
+    async def start_session() -> AsyncClientSession:
+        return client.start_session()
+
+    return Connection(client[database], start_session, client.close)
+
+
+def _motor(uri: str, options: dict[str, Any], database: str) -> Connection:
+    from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 # only the chosen driver is needed
+
+    client: Any = AsyncIOMotorClient(uri, **options)
+
+    async def close() -> None:
+        client.close()
+
+    return Connection(cast("AsyncDatabase[Document]", client[database]), client.start_session, close)

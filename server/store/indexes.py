@@ -1,0 +1,19 @@
+"""Indexes, made at start: those that the kinds declare, and the counters'."""
+
+from collections.abc import Iterable
+
+from pymongo import IndexModel
+from pymongo.asynchronous.database import AsyncDatabase
+
+from server.records.kind import Document, Kind
+from server.store.failures import translated
+from server.store.tallies import TALLIES
+
+
+async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None:
+    """Create every index that is not there; wait until it is usable."""
+    with translated():
+        for kind in kinds:
+            models = [IndexModel(list(index)) for index in kind.indexes]
+            await database[kind.collection].create_indexes(models)
+        await database[TALLIES].create_indexes([IndexModel([("tally", 1), ("n", 1)])])

@@ -1,0 +1,178 @@
+"""Reads: one indexed find a list, projected to the ready-made form that is sent."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.cursor import AsyncCursor
+from pymongo.asynchronous.database import AsyncDatabase
+
+from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
+from server.records.query import Position, Query
+from server.store.failures import translated
+from server.store.tallies import TALLIES
+
+STREAM_BYTES = 1 << 20
+"""About how much of a long list is taken from the driver at a time."""
+MAX_BATCH = 1000
+
+Rows = list[Document]
+
+
+class Reads:
+    """Lists, single records and counts."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
+
+    async def ping(self) -> None:
+        """Return if the store answers; raise UnavailableError if not."""
+        with translated():
+            await self._database.command("ping")
+
+    async def find(self, query: Query, form: str, *also: str) -> Rows:
+        """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
+        if query.limit == 0:
+            return []
+        with translated():
+            rows = await self._cursor(query, (form, *also)).to_list(query.limit)
+        return await self._complete(query, rows, form)
+
+    async def stream(self, query: Query, form: str, first: int) -> AsyncIterator[tuple[list[bytes], bool]]:
+        """Yield a list of any length in batches of `form`, each with whether it is the last.
+
+        The first batch has up to `first` records; those after it are made to take
+        about STREAM_BYTES.
+        """
+        if query.limit == 0:
+            yield [], True
+            return
+        cursor = self._cursor(query, (form,))
+        size, left = first, query.limit
+        while True:
+            with translated():
+                rows = await cursor.to_list(min(size, left))
+            rows = await self._complete(query, rows, form)
+            items = [row[form] for row in rows]
+            left -= len(items)
+            last = left == 0 or not cursor.alive
+            yield items, last
+            if last:
+                await cursor.close()
+                return
+            taken = sum(map(len, items))
+            size = max(1, min(MAX_BATCH, len(items) * STREAM_BYTES // max(taken, 1)))
+
+    async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
+        """Return one record with `fields`; None if there is none."""
+        with translated():
+            row = await self._collection(kind).find_one(
+                {"_id": kind.document_id(owner, key)}, _projection((*fields, "id"))
+            )
+        if row is None:
+            return None
+        if JSON in fields and JSON not in row:
+            row[JSON] = (await self._rendered(kind, [kind.document_id(owner, key)]))[key]
+        return row
+
+    async def count(self, tally: str) -> int:
+        """Return a counter: the sum of its slots."""
+        with translated():
+            slots = await self._database[TALLIES].find({"tally": tally}, {"n": 1, "_id": 0}).to_list(None)
+        return sum(slot["n"] for slot in slots)
+
+    async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
+        """Return one field of all records that match a filter of few results."""
+        with translated():
+            rows = await self._collection(kind).find(filter_, {field: 1, "_id": 0}).to_list(None)
+        return {row[field] for row in rows}
+
+    def _collection(self, kind: Kind) -> AsyncCollection[Document]:
+        return self._database[kind.collection]
+
+    def _cursor(self, query: Query, fields: Sequence[str]) -> AsyncCursor[Document]:
+        # One reply holds the page where it fits into 16 MB; where it does not, the cursor goes on.
+        return self._collection(query.kind).find(
+            find_filter(query),
+            _projection((*fields, "id")),
+            sort=query.order,
+            skip=query.skip,
+            limit=query.limit,
+            batch_size=min(query.limit, MAX_BATCH) + 1,
+            hint=index_for(query.kind, _equalities(query.filter), query.order),
+        )
+
+    async def _complete(self, query: Query, rows: Rows, form: str) -> Rows:
+        """Render what has no current rendering: a record of an older version, or too big to keep one."""
+        if form != JSON or all(JSON in row for row in rows):
+            return rows
+        owner = query.filter.get("owner", {})
+        missing = [query.kind.document_id(owner, row["id"]) for row in rows if JSON not in row]
+        rendered = await self._rendered(query.kind, missing)
+        complete = ({JSON: rendered.get(row["id"]), **row} for row in rows)
+        return [row for row in complete if row[JSON] is not None]
+
+    async def _rendered(self, kind: Kind, ids: Sequence[Document]) -> dict[str, bytes]:
+        rendered = {}
+        for id_ in ids:
+            with translated():
+                row = await self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
+            if row is not None:
+                rendered[row["id"]] = rerendered(kind, row[PB])
+        return rendered
+
+
+def find_filter(query: Query) -> dict[str, Any]:
+    """Return a query's filter, continued behind its position."""
+    if query.after is None:
+        return dict(query.filter)
+    return {**query.filter, **_behind(query.after, query.order)}
+
+
+def _behind(position: Position, order: Order) -> dict[str, Any]:
+    """Return the keyset condition: one bound that the index walks from, and a rest for equal times."""
+    (time_field, time_sign), (id_field, id_sign) = order
+    time, id_ = position
+    beyond = {1: "$gt", -1: "$lt"}
+    return {
+        time_field: {f"{beyond[time_sign]}e": time},
+        "$or": [{time_field: {beyond[time_sign]: time}}, {id_field: {beyond[id_sign]: id_}}],
+    }
+
+
+def _equalities(filter_: Mapping[str, Any]) -> frozenset[str]:
+    """Return the fields that a filter pins to values, so that an index can begin with them."""
+    return frozenset(
+        name
+        for name, condition in filter_.items()
+        if type(condition) is not dict or name == "owner" or "$all" in condition
+    )
+
+
+@cache
+def _projection(fields: tuple[str, ...]) -> dict[str, int]:
+    return {"_id": 0, **dict.fromkeys(fields, 1)}
+
+
+@cache
+def index_for(kind: Kind, pinned: frozenset[str], order: Order) -> list[tuple[str, int]]:
+    """Return the index that serves a filter and an order: equalities first, then the order.
+
+    Naming it spares MongoDB the choice, and a wrong one.
+    """
+    wanted = [name for name, _ in order]
+    best: Order | None = None
+    reach = -1
+    for index in kind.indexes:
+        names = [name for name, _ in index]
+        start = names.index(wanted[0]) if wanted[0] in names else -1
+        if (
+            start > reach
+            and names[start : start + len(wanted)] == wanted
+            and pinned.issuperset(names[:start])
+        ):
+            best, reach = index, start
+    if best is None:
+        raise LookupError(f"{kind.name} has no index for {sorted(pinned)} in the order {wanted}")
+    return list(best)
