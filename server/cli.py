@@ -142,7 +142,7 @@ def print_token(  # noqa: PLR0913 # one option a claim
     ] = None,
     scope: Annotated[
         list[str] | None,
-        typer.Option(parser=_word, metavar="NAME", help="As sessions:write; repeatable."),
+        typer.Option(parser=_text, metavar="NAME", help="As sessions:write; repeatable."),
     ] = None,
     group: Annotated[
         list[str] | None, typer.Option(parser=_text, metavar="ID", help="Group of the user; repeatable.")

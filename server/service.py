@@ -68,7 +68,10 @@ def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"]
     for name, others in KEY_SETTINGS.items():
         if kept and explicit.keys() & others:
             kept.pop(name, None)
-    found = load(**((kept or {}) | explicit))
+    try:
+        found = load(**((kept or {}) | explicit))
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}") from None
     if needs == "mongodb_uri" and needs not in found.model_fields_set:
         raise SettingsError(
             f"{path} does not keep a URI with credentials: set {variable} as for `rollcall up`"

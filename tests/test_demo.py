@@ -83,8 +83,9 @@ def test_every_record_can_be_stored_and_comes_back(kind: str) -> None:
         body = {
             key: value for key, value in line["body"].items() if (kind, key) != ("robot_session", "messages")
         }
-        extra = {"viewers": agent.check_viewers(line["viewers"])} if kind == "agent" else {}
-        check_storable(KINDS[kind], line["owner"], body, **extra)
+        owner = {name: line["owner"][name] for name in KINDS[kind].owner}
+        extra = {name: codec.check(line["owner"][name]) for name, codec in KINDS[kind].extras.items()}
+        check_storable(KINDS[kind], owner, body, **extra)
 
 
 def test_every_message_can_be_stored_and_comes_back() -> None:
@@ -96,8 +97,8 @@ def test_every_message_can_be_stored_and_comes_back() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_lines_have_the_owner_and_keys_of_their_kind(kind: str) -> None:
     for line in of(kind):
-        assert line.keys() == {"kind", "owner", "body"} | ({"viewers"} if kind == "agent" else set())
-        assert tuple(line["owner"]) == KINDS[kind].owner
+        assert line.keys() == {"kind", "owner", "body"}
+        assert tuple(line["owner"]) == (*KINDS[kind].owner, *KINDS[kind].extras)
         assert all(line["owner"].values())
         assert line["body"].keys() - OPTIONAL.get(kind, set()) == KEYS[kind]
 
@@ -131,7 +132,8 @@ def test_another_process_makes_the_same_data(hash_seed: str) -> None:
 
 def test_ids_are_unique() -> None:
     ids = Counter(
-        (line["kind"], *line["owner"].values(), line["body"][KINDS[line["kind"]].key]) for line in LINES
+        (line["kind"], *map(str, line["owner"].values()), line["body"][KINDS[line["kind"]].key])
+        for line in LINES
     )
     assert max(ids.values()) == 1
     assert max(Counter(message["id"] for message in messages()).values()) == 1
@@ -165,7 +167,9 @@ def test_caller_may_use_robots() -> None:
 
 def test_caller_has_more_than_a_page_of_accessible_agent_sessions() -> None:
     accessible = {
-        line["body"]["rid"] for line in of("agent") if not set(line["viewers"]).isdisjoint(CALLER.viewers)
+        line["body"]["rid"]
+        for line in of("agent")
+        if not set(line["owner"]["viewers"]).isdisjoint(CALLER.viewers)
     }
     owner = {"user_id": CALLER.sub, "client_id": CALLER.client_id}
     mine = [line["body"] for line in of("agent_session") if line["owner"] == owner]
@@ -177,7 +181,7 @@ def test_caller_has_more_than_a_page_of_accessible_agent_sessions() -> None:
 
 
 def test_agents_have_viewers_of_each_sort() -> None:
-    sorts = {viewer.partition(":")[0] for line in of("agent") for viewer in line["viewers"]}
+    sorts = {viewer.partition(":")[0] for line in of("agent") for viewer in line["owner"]["viewers"]}
     assert sorts == {"*", "user", "group"}
 
 

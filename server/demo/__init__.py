@@ -21,5 +21,5 @@ CALLER = Caller(
 
 
 def lines() -> Iterator[dict[str, Any]]:
-    """Yield an import line for every record: `kind`, `owner`, `body`, and an agent's `viewers`."""
+    """Yield an import line for every record: `kind`, `owner`, `body`."""
     return chain(user_sessions.lines(), sessions.lines(), robots.lines(), agents.lines())

@@ -127,7 +127,7 @@ def lines() -> Iterator[Document]:
     dice = Dice(SEED)
     rids = [_rid(dice, "agent") for _ in _AGENTS]
     for agent, rid in zip(_AGENTS, rids, strict=True):
-        yield {"kind": "agent", "owner": {}, "viewers": list(agent.viewers), "body": {"rid": rid}}
+        yield {"kind": "agent", "owner": {"viewers": list(agent.viewers)}, "body": {"rid": rid}}
     for user, count in _SESSIONS.items():
         known = [(agent, rid) for agent, rid in zip(_AGENTS, rids, strict=True) if user in agent.users]
         for _ in range(count):
