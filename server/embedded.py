@@ -295,9 +295,9 @@ def _load_demo_once(settings: Settings) -> None:
 
 
 def _load_demo(settings: Settings) -> None:
-    from server import importer  # noqa: PLC0415 # it loads the store's driver, which only this step needs
+    from server import importing  # noqa: PLC0415 # it loads the store's driver, which only this step needs
 
-    importer.import_demo(settings)
+    importing.import_demo(settings)
 
 
 def _instructions(settings: Settings) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jwt
 import pytest
@@ -71,7 +71,7 @@ class Up:
                 [*ROLLCALL, "up", *arguments], env=self.environment, stdout=out, stderr=err
             )
 
-    def __enter__(self) -> "Up":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

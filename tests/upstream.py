@@ -99,8 +99,9 @@ async def _bare(context: Context) -> bytes:
     await context.abort(grpc.StatusCode[_metadata(context)["x-code"]], "core's own words")
 
 
-async def _killed(_: Context) -> bytes:
-    sys.exit(1)
+async def _too_big(_: Context) -> bytes:
+    """Answer more than the proxy holds."""
+    return _array(65)
 
 
 ACTS: dict[str, Act] = {
@@ -112,6 +113,7 @@ ACTS: dict[str, Act] = {
     "unauthorized": _unauthorized,
     "typed": _typed,
     "bare": _bare,
+    "too-big": _too_big,
 }
 
 
@@ -119,7 +121,7 @@ async def _chunks(context: Context) -> AsyncIterator[bytes]:
     act = _metadata(context).get("x-act", "ok")
     if act == "stream":
         yield b"["
-        for number in range(STREAM_MEGABYTES):
+        for number in range(int(_metadata(context).get("x-megabytes", STREAM_MEGABYTES))):
             yield (b"," if number else b"") + MEGABYTE
         yield b"]"
     elif act == "half":

@@ -47,6 +47,10 @@ def _facts(checked: Mapping[str, Any]) -> Document:
     }
 
 
+def _live() -> Document:
+    return {"expires": {"$gt": times.sortable(times.now())}}
+
+
 def _tenant(message: Message) -> Document:
     return {"tenant": message.developer_id}  # type: ignore[attr-defined] # an AgentSession has it
 
@@ -58,7 +62,9 @@ KIND = Kind(
     key="rid",
     owner=("user_id", "client_id"),
     facts=_facts,
+    changed="metadata.updated_time",
     owner_facts=_tenant,
+    live=_live,
     indexes=(
         # Expiry, access and tenant are decided in the index, before a document is fetched.
         (("owner", ASC), ("updated", DESC), ("id", ASC), ("expires", ASC), ("agent", ASC), ("tenant", ASC)),
@@ -71,5 +77,5 @@ ORDER = (("updated", DESC), ("id", ASC))
 
 def unexpired(owner: Owner, limit: int, after: Position | None = None) -> Query:
     """Return the list of an owner's sessions that are not past their expiry, latest change first, then rid."""
-    filter_ = {"owner": KIND.owner_document(owner), "expires": {"$gt": times.sortable(times.now())}}
+    filter_ = {"owner": KIND.owner_document(owner), **_live()}
     return Query(KIND, filter_, ORDER, limit, after=after)

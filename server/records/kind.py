@@ -13,7 +13,7 @@ all derived here and nowhere else:
   A record too big for both forms has no `json1`, and `whole: false`.
 """
 
-import hashlib
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,8 @@ BASIC = "basic"
 MAX_DOCUMENT_BYTES = 15 << 20
 """Room for `pb` in a BSON document of 16 MiB."""
 
+ETAG_BYTES = 12
+
 Document = dict[str, Any]
 Stored = list[tuple["Kind", Document]]
 Owner = Mapping[str, str]
@@ -49,6 +51,8 @@ class Kind:
     - `facts`: from the checked object, the fields that queries filter or sort by.
     - `indexes`: over stored fields; each serves the queries of its kind.
     - `heavy`: the protobuf fields that view BASIC leaves out.
+    - `changed`: the path of the protobuf field that says when it last changed, if it has one.
+    - `live`: the filter of records that are not gone by themselves, such as by expiry.
     - `tallies`: the counters that a stored document is counted in, if any.
     - `extras`: what an import line's owner carries beside the owner: protobuf fields
       that REST does not print.
@@ -64,6 +68,8 @@ class Kind:
     owner: tuple[str, ...] = ()
     indexes: tuple[Order, ...] = ()
     heavy: tuple[str, ...] = ()
+    changed: str = ""
+    live: Callable[[], Document] = field(default=dict)
     tallies: Callable[[Document], tuple[str, ...]] | None = None
     extras: Mapping[str, Codec] = field(default_factory=dict)
     parts: tuple["Part", ...] = ()
@@ -95,6 +101,7 @@ def stored(kind: Kind, owner: Owner, checked: Mapping[str, Any], extra: Mapping[
     the record.
     """
     message = kind.schema.to_proto(checked)
+    message.etag = secrets.token_hex(ETAG_BYTES)  # type: ignore[attr-defined] # every stored message has one
     for name, value in (*owner.items(), *extra.items()):
         if isinstance(value, list):
             getattr(message, name).extend(value)
@@ -106,14 +113,12 @@ def stored(kind: Kind, owner: Owner, checked: Mapping[str, Any], extra: Mapping[
 def renewed(kind: Kind, pb: bytes) -> Document:
     """Return the document of a stored `pb`, with everything derived again."""
     message = message_of(kind, pb)
-    message.ClearField("etag")
     return _document(kind, message, kind.schema.check(kind.schema.from_proto(message)))
 
 
 def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Document:
-    etag = hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=12).hexdigest()
-    message.etag = etag  # type: ignore[attr-defined] # every stored message has one
-    pb = framed(message.SerializeToString(deterministic=True))
+    etag: str = message.etag  # type: ignore[attr-defined] # every stored message has one
+    pb = framed(message.SerializeToString())
     if len(pb) > MAX_DOCUMENT_BYTES:
         raise FieldError(f"must not take more than {MAX_DOCUMENT_BYTES >> 20} MiB")
     owner = {name: getattr(message, name) for name in kind.owner}
@@ -131,7 +136,7 @@ def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Docum
     if kind.heavy:
         for name in kind.heavy:
             message.ClearField(name)
-        document[BASIC] = framed(message.SerializeToString(deterministic=True))
+        document[BASIC] = framed(message.SerializeToString())
     if len(json) + len(pb) <= MAX_DOCUMENT_BYTES:
         document[JSON] = json
     else:

@@ -8,15 +8,15 @@ from server.records.kind import Kind, Order
 
 ASC, DESC = 1, -1
 
-Position = tuple[str, str]
-"""Where a page ended: the values of the two fields of its order."""
+Position = tuple[str, ...]
+"""Where a page ended: the values of the fields of its order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
     """One indexed find.
 
-    `order` is (time field, id field), total.  `after` continues behind a position;
+    `order` is total: a time field and the id, or the id alone.  `after` continues behind a position;
     `skip` counts from there.
     """
 
@@ -27,10 +27,14 @@ class Query:
     skip: int = 0
     after: Position | None = None
 
+    def where(self, **conditions: Any) -> "Query":
+        """Return the query with further conditions."""
+        return replace(self, filter={**self.filter, **conditions})
+
     def skipping(self, skip: int) -> "Query":
         """Return the query from `skip` records further on."""
         return replace(self, skip=skip)
 
     def without(self, field: str, values: Iterable[str]) -> "Query":
         """Return the query without records that have one of `values` in a field."""
-        return replace(self, filter={**self.filter, field: {"$nin": sorted(values)}})
+        return self.where(**{field: {"$nin": sorted(values)}})

@@ -52,6 +52,7 @@ KIND = Kind(
     schema=_SCHEMA,
     key="id",
     facts=_facts,
+    changed="updated_at",
     tallies=lambda _: (TALLY,),
     indexes=((("created", DESC), ("id", ASC)),),
 )

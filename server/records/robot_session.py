@@ -44,6 +44,7 @@ KIND = Kind(
     schema=_SCHEMA,
     key="id",
     facts=_facts,
+    changed="updated_at",
     tallies=_tallies,
     parts=(Part("messages", robot_message.KIND, "session_id"),),
     indexes=(

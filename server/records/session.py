@@ -125,6 +125,7 @@ KIND = Kind(
     key="id",
     owner=("developer_id",),
     facts=_facts,
+    changed="updated_at",
     indexes=(
         (("owner", ASC), ("created", ASC), ("id", ASC)),
         (("owner", ASC), ("updated", ASC), ("id", ASC)),

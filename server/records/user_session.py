@@ -108,6 +108,7 @@ KIND = Kind(
     key="uuid",
     owner=("user_id",),
     facts=_facts,
+    changed="updated_at",
     owner_facts=_tenant,
     heavy=("dialogue", "workspace", "audios", "user_audio", "screenshot", "clicks"),
     indexes=(

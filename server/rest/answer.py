@@ -42,13 +42,13 @@ async def joined(batches: AsyncIterator[tuple[list[bytes], bool]], opening: byte
 
     `closing` goes out only when the store has said that there is no more.
     """
-    between = opening
+    chunk, separator = opening, b""
     async for items, last in batches:
-        chunk = b",".join(items)
-        if items or last:
-            chunk = (between if items or between is opening else b"") + chunk
-            between = b","
+        if items:
+            chunk += separator + b",".join(items)
+            separator = b","
         if last:
             chunk += closing
         if chunk:
             yield chunk
+        chunk = b""

@@ -16,7 +16,6 @@ from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
 MAX_LIMIT = 1000
-FIRST_BATCH = 100
 INT64 = range(2**63)
 FILTER = "metadata_filter"
 
@@ -59,7 +58,7 @@ class SessionRest:
             parameters.direction,
             metadata_filter(call.query),
         )
-        async for chunk in joined(self._reads.stream(query, JSON, FIRST_BATCH), b'{"items":[', b"]}"):
+        async for chunk in joined(self._reads.stream(query, JSON), b'{"items":[', b"]}"):
             yield chunk
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's

@@ -15,9 +15,6 @@ from server.rest.call import RestCall
 from server.store.reads import Reads
 
 COOKIES = ("better-auth.session_token", "__Secure-better-auth.session_token")
-FIRST_BATCH = 16
-"""Sessions of megabytes are usual: a small first batch starts the answer soon."""
-
 _STATUS = {
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.UNAUTHENTICATED: 401,
@@ -47,7 +44,7 @@ class UserSessionRest:
         """Yield the array, `updatedAt` descending, then `uuid`."""
         caller = await self._authenticator.identify(_credentials(call.metadata))
         query = user_session.owned_by({"user_id": caller.sub})
-        async for chunk in joined(self._reads.stream(query, JSON, FIRST_BATCH), b"[", b"]"):
+        async for chunk in joined(self._reads.stream(query, JSON), b"[", b"]"):
             yield chunk
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's

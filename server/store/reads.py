@@ -1,6 +1,7 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,9 +14,11 @@ from server.records.query import Position, Query
 from server.store.failures import translated
 from server.store.tallies import TALLIES
 
-STREAM_BYTES = 1 << 20
+BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
 MAX_BATCH = 1000
+FIRST_BATCH = {False: 101, True: 16}
+"""Records in the first batch, by whether their kind is heavy."""
 
 Rows = list[Document]
 
@@ -39,30 +42,47 @@ class Reads:
             rows = await self._cursor(query, (form, *also)).to_list(query.limit)
         return await self._complete(query, rows, form)
 
-    async def stream(self, query: Query, form: str, first: int) -> AsyncIterator[tuple[list[bytes], bool]]:
-        """Yield a list of any length in batches of `form`, each with whether it is the last.
-
-        The first batch has up to `first` records; those after it are made to take
-        about STREAM_BYTES.
-        """
+    async def stream(self, query: Query, form: str) -> AsyncIterator[tuple[list[bytes], bool]]:
+        """Yield a list of any length in batches of `form`, each with whether it is the last."""
         if query.limit == 0:
             yield [], True
             return
-        cursor = self._cursor(query, (form,))
-        size, left = first, query.limit
-        while True:
-            with translated():
-                rows = await cursor.to_list(min(size, left))
-            rows = await self._complete(query, rows, form)
-            items = [row[form] for row in rows]
-            left -= len(items)
-            last = left == 0 or not cursor.alive
-            yield items, last
-            if last:
-                await cursor.close()
-                return
-            taken = sum(map(len, items))
-            size = max(1, min(MAX_BATCH, len(items) * STREAM_BYTES // max(taken, 1)))
+        async for rows, last in self._batches(query, form):
+            yield [row[form] for row in rows], last
+
+    async def page(self, query: Query, form: str, max_bytes: int, *also: str) -> tuple[Rows, bool]:
+        """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
+        page: Rows = []
+        taken = 0
+        async for rows, _ in self._batches(replace(query, limit=query.limit + 1), form, *also):
+            for row in rows:
+                if len(page) == query.limit or (page and taken + len(row[form]) > max_bytes):
+                    return page, True
+                page.append(row)
+                taken += len(row[form])
+        return page, False
+
+    async def _batches(self, query: Query, form: str, *also: str) -> AsyncIterator[tuple[Rows, bool]]:
+        """Yield a list in batches, each with whether it is the last.
+
+        The first is small where records are large; those after it take about BATCH_BYTES.
+        """
+        cursor = self._cursor(query, (form, *also))
+        size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
+        try:
+            while True:
+                with translated():
+                    rows = await cursor.to_list(min(size, left))
+                left -= len(rows)
+                last = left == 0 or not cursor.alive
+                rows = await self._complete(query, rows, form)
+                yield rows, last
+                if last:
+                    return
+                taken = sum(len(row[form]) for row in rows)
+                size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(taken, 1)))
+        finally:
+            await cursor.close()
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
@@ -132,12 +152,16 @@ def find_filter(query: Query) -> dict[str, Any]:
 
 def _behind(position: Position, order: Order) -> dict[str, Any]:
     """Return the keyset condition: one bound that the index walks from, and a rest for equal times."""
-    (time_field, time_sign), (id_field, id_sign) = order
-    time, id_ = position
     beyond = {1: "$gt", -1: "$lt"}
+    *times, (id_field, id_sign) = order
+    *bounds, id_ = position
+    behind_id = {id_field: {beyond[id_sign]: id_}}
+    if not times:
+        return behind_id
+    ((field, sign),), (bound,) = times, bounds
     return {
-        time_field: {f"{beyond[time_sign]}e": time},
-        "$or": [{time_field: {beyond[time_sign]: time}}, {id_field: {beyond[id_sign]: id_}}],
+        field: {f"{beyond[sign]}e": bound},
+        "$or": [{field: {beyond[sign]: bound}}, behind_id],
     }
 
 
@@ -146,7 +170,7 @@ def _equalities(filter_: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         name
         for name, condition in filter_.items()
-        if type(condition) is not dict or name == "owner" or "$all" in condition
+        if type(condition) is not dict or name == "owner" or not condition.keys().isdisjoint(("$all", "$in"))
     )
 
 

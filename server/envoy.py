@@ -1,0 +1,88 @@
+"""Envoy's configuration for this machine: `envoy.yaml` with the settings put in."""
+
+import socket
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from server.settings import Settings, SettingsError
+
+_HERE = Path(__file__).parent
+_PLACES = (_HERE.parent / "envoy.yaml", _HERE / "envoy.yaml")
+"""In the repository, and in an installed package."""
+
+_Step = str | int
+_LISTENER: tuple[_Step, ...] = ("static_resources", "listeners", 0)
+_MANAGER = (*_LISTENER, "filter_chains", 0, "filters", 0, "typed_config")
+_TRANSCODER = (*_MANAGER, "http_filters", "envoy.filters.http.grpc_json_transcoder", "typed_config")
+_CORS = (
+    *_MANAGER,
+    *("route_config", "virtual_hosts", 0),
+    *("typed_per_filter_config", "envoy.filters.http.cors"),
+)
+_ENDPOINT = (
+    *("static_resources", "clusters", "rollcall"),
+    *("load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint"),
+)
+_ADDRESS = ("address", "socket_address")
+
+
+def write_config(settings: Settings, path: Path) -> None:
+    """Write Envoy's configuration to `path`.
+
+    Raises SettingsError if `envoy.yaml` is not there, or not of the shape that this knows.
+    """
+    config = _load()
+    _put(config, (*_LISTENER, *_ADDRESS), address=settings.rest_host, port_value=settings.rest_port)
+    _put(config, (*_ENDPOINT, *_ADDRESS), address=settings.grpc_host, port_value=settings.grpc_port)
+    _put(config, _TRANSCODER, proto_descriptor=str(descriptor_set()))
+    _put(config, _CORS, allow_origin_string_match=[{"exact": origin} for origin in settings.cors_origins])
+    _put(config, ("admin", *_ADDRESS), port_value=_free_port())
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def descriptor_set() -> Path:
+    """Return where the descriptor set is that Envoy transcodes by."""
+    return Path(str(files("rollcall.v1"))).resolve() / "descriptors.binpb"
+
+
+def _load() -> Any:
+    for place in _PLACES:
+        if place.is_file():
+            try:
+                return yaml.safe_load(place.read_text())
+            except yaml.YAMLError as error:
+                raise SettingsError(f"{place}: {error}") from None
+    raise SettingsError(f"{_PLACES[0]}: there is no such file")
+
+
+def _put(config: Any, steps: Sequence[_Step], **values: object) -> None:
+    """Replace values, which must be there, in the mapping that the steps lead to."""
+    found = config
+    for step in steps:
+        found = _below(found, step)
+    if not isinstance(found, dict) or not values.keys() <= found.keys():
+        expected = ".".join(str(step) for step in steps)
+        raise SettingsError(f"envoy.yaml: {expected} must have {', '.join(values)}")
+    found.update(values)
+
+
+def _below(found: Any, step: _Step) -> Any:
+    """Return what is at a key, an index, or in a list under a name; None if it is not there."""
+    if isinstance(found, dict):
+        return found.get(step)
+    if not isinstance(found, list):
+        return None
+    if isinstance(step, int):
+        return found[step] if step < len(found) else None
+    return next((item for item in found if isinstance(item, dict) and item.get("name") == step), None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
