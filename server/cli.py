@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from server import tokens
 from server.child import ServiceError
+from server.errors import RollcallError
 from server.records.caller import Caller
 from server.service import find_service
 from server.settings import Settings, SettingsError, load
@@ -46,7 +47,7 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (SettingsError, ServiceError) as error:
+        except (SettingsError, ServiceError, RollcallError) as error:
             typer.echo(f"rollcall: {error}", err=True)
             raise typer.Exit(2 if isinstance(error, SettingsError) else 1) from None
 
@@ -169,6 +170,84 @@ def print_token(  # noqa: PLR0913 # one option a claim
     )
     settings = find_service(settings_of(data_dir), needs="jwt_secret")
     typer.echo(tokens.sign(settings, caller, lifetime))
+
+
+@app.command("import")
+def import_records(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="JSON lines; - is stdin.")],
+    *,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    r"""Import records; those that are there are replaced.
+
+    Each line is {"kind": KIND, "owner": {...}, "body": {the documented JSON item}}.  A bad line is
+    reported as FILE:LINE: field: rule, the rest goes in, and the exit status is 1.
+
+    \b
+    Kinds and owners:
+      user_session   {"user_id": U}
+      session        {"developer_id": D}
+      robot          {}
+      robot_session  {}; the body may carry "messages"
+      agent_session  {"user_id": U, "client_id": C}
+      agent          {"viewers": ["*", "user:ID", "group:ID"]}; the body is {"rid": RID}
+    """
+    from server import importing  # noqa: PLC0415 # the store is slow to load for the other commands
+    from server.importer import Report  # noqa: PLC0415 # as above
+
+    report = Report()
+    try:
+        importing.import_files(find_service(settings_of(data_dir)), files, report, strict=strict)
+    except OSError as error:
+        raise SettingsError(f"{error.filename}: {error.strerror}") from None
+    finally:
+        typer.echo(f"imported {report.stored:,} records, refused {report.refused:,} lines", err=True)
+    if report.refused:
+        raise typer.Exit(1)
+
+
+@app.command("show")
+def show_record(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="As in an import line, or robot_message.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The record's uuid, id or rid.")],
+    *,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="As user_id=alice; one for each part of the owner."),
+    ] = None,
+    data_dir: DataDir = None,
+) -> None:
+    r"""Print one record as its contract does, indented.
+
+    \b
+    Examples:
+      rollcall show robot_session cc5lnd2s1s4652adtu50
+      rollcall show session 3c90c3cc-0d44-4b50-8888-8dd25736052a --owner developer_id=acme
+    """
+    from server import maintenance  # noqa: PLC0415 # as above
+
+    named = dict(_owner_part(part) for part in owner or ())
+    typer.echo(maintenance.show(find_service(settings_of(data_dir)), kind, id_, named))
+
+
+def _owner_part(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter("must be NAME=VALUE, such as user_id=alice", param_hint="'--owner'")
+    return name, value
+
+
+@app.command("migrate")
+def migrate_records(*, data_dir: DataDir = None) -> None:
+    """Make the indexes, and derive again what an older version of rollcall derived.
+
+    Safe to stop and to repeat, and while the service runs.
+    """
+    from server import maintenance  # noqa: PLC0415 # as above
+
+    renewed = maintenance.migrate(find_service(settings_of(data_dir)))
+    typer.echo(f"renewed {renewed:,} records", err=True)
 
 
 if __name__ == "__main__":

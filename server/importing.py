@@ -7,18 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import orjson
-from rich.console import Console
 from rich.progress import (
-    BarColumn,
     DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
 from server import demo
 from server.app import KINDS
+from server.bars import bar
 from server.importer import Line, Report, import_lines
 from server.records import robot_message
 from server.records.violation import FieldError
@@ -42,11 +38,11 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
 
     Raises OSError if a file cannot be read, and what the store raises.
     """
-    with _bar() as bar:
-        task = bar.add_task("import", total=_total(files))
+    with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
+        task = progress.add_task("import", total=_total(files))
 
         def refuse(line: Line, error: FieldError) -> None:
-            bar.console.print(
+            progress.console.print(
                 f"{line.source}:{line.number}: {error}", markup=False, highlight=False, soft_wrap=True
             )
             if strict:
@@ -56,7 +52,7 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
             for file in files:
                 for line in _lines(file):
                     yield line
-                    bar.advance(task, len(line.text))
+                    progress.advance(task, len(line.text))
 
         with contextlib.suppress(StrictError):
             asyncio.run(_import(settings, lines(), refuse, report))
@@ -94,17 +90,3 @@ def _total(files: Sequence[str]) -> int | None:
     if STDIN in files:
         return None
     return sum(Path(file).stat().st_size for file in files)
-
-
-def _bar() -> Progress:
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )

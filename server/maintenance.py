@@ -1,11 +1,13 @@
 """`rollcall show` and `rollcall migrate`: one record for people, all records for a new version."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import orjson
+from rich.progress import MofNCompleteColumn, Progress
 
 from server.app import KINDS
+from server.bars import bar
 from server.errors import NotFoundError
 from server.records.kind import JSON, Kind
 from server.settings import Settings, SettingsError
@@ -42,24 +44,26 @@ def show(settings: Settings, name: str, key: str, owner: Mapping[str, str]) -> s
     return asyncio.run(read())
 
 
-def migrate(settings: Settings, progress: Callable[[Kind, int, int], None]) -> int:
-    """Make the indexes, and derive again what an older version derived; return how many records.
-
-    `progress` is told a kind, how many of its records are done, and of how many.
-    """
+def migrate(settings: Settings) -> int:
+    """Make the indexes, and derive again what an older version derived; return how many records."""
 
     async def run() -> int:
         connection = driver.connect(settings)
         try:
             await indexes.make(connection.database, KINDS)
             writes = Writes(connection)
-            renewed = 0
-            for kind in KINDS:
-                async for done, total in writes.renew(kind):
-                    progress(kind, done, total)
-                    renewed += 1
-            return renewed
+            with bar(MofNCompleteColumn()) as progress:
+                return sum([await _migrate_kind(writes, kind, progress) for kind in KINDS])
         finally:
             await connection.close()
 
     return asyncio.run(run())
+
+
+async def _migrate_kind(writes: Writes, kind: Kind, progress: Progress) -> int:
+    task = progress.add_task(kind.collection)
+    done = 0
+    async for done, total in writes.renew(kind):
+        progress.update(task, completed=done, total=total)
+    progress.update(task, completed=done, total=done)
+    return done

@@ -81,6 +81,16 @@ async def _error(context: Context) -> bytes:
     )
 
 
+async def _long_error(context: Context) -> bytes:
+    body = json.dumps({"title": "x" * 4096})
+    metadata = (
+        ("x-error-body", body),
+        ("x-http-status", "400"),
+        ("x-error-type", "application/problem+json"),
+    )
+    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "", metadata)
+
+
 async def _unauthorized(context: Context) -> bytes:
     metadata = (("x-error-body", '{"error":{}}'), ("x-http-status", "401"))
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, "", metadata)
@@ -110,6 +120,7 @@ ACTS: dict[str, Act] = {
     "big": _big,
     "hang": _hang,
     "error": _error,
+    "long-error": _long_error,
     "unauthorized": _unauthorized,
     "typed": _typed,
     "bare": _bare,
@@ -149,13 +160,19 @@ async def _unary_body(_: bytes, context: Context) -> bytes:
 
 async def _session(request: bytes, context: Context) -> bytes:
     act = _metadata(context).get("x-act", "ok")
-    if act == "batch":
-        return session_pb2.Session(situation=str(len(request))).SerializeToString()
-    if act == "ok":
-        return session_pb2.Session(
-            id=session_pb2.GetSessionRequest.FromString(request).id
+    if act != "ok":
+        return await ACTS[act](context)
+    session = session_pb2.Session(id=session_pb2.GetSessionRequest.FromString(request).id)
+    return bytes(session.SerializeToString())
+
+
+async def _batch(request: bytes, _: Context) -> bytes:
+    """Say how much came in."""
+    return bytes(
+        session_pb2.BatchCreateSessionsResponse(
+            sessions=[session_pb2.Session(situation=str(len(request)))]
         ).SerializeToString()
-    return await ACTS[act](context)
+    )
 
 
 class _Handlers(grpc.GenericRpcHandler):
@@ -166,12 +183,12 @@ class _Handlers(grpc.GenericRpcHandler):
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         service, _, method = str(handler_call_details.method)[1:].partition("/")
         if service == "rollcall.v1.SessionService" and method in {"GetSession", "BatchCreateSessions"}:
-            return grpc.unary_unary_rpc_method_handler(_session)  # type: ignore[arg-type] # types-grpcio knows no aio handlers
+            return grpc.unary_unary_rpc_method_handler(_session if method == "GetSession" else _batch)
         if service != "rollcall.v1.RestService":
             return None
         if method in {"ListUserSessions", "ListSessions"}:
-            return grpc.unary_stream_rpc_method_handler(_stream_body)  # type: ignore[arg-type] # as above
-        return grpc.unary_unary_rpc_method_handler(_unary_body)  # type: ignore[arg-type] # as above
+            return grpc.unary_stream_rpc_method_handler(_stream_body)
+        return grpc.unary_unary_rpc_method_handler(_unary_body)
 
 
 async def _serve(port: int) -> None:

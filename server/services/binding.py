@@ -79,6 +79,4 @@ async def _call(
 
 async def _abort(context: Context, error: RollcallError) -> None:
     status = error.status()
-    await context.abort(
-        error.code, error.message, (("grpc-status-details-bin", status.SerializeToString()),)
-    )
+    await context.abort(error.code, error.message, (("grpc-status-details-bin", status.SerializeToString()),))

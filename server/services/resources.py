@@ -83,7 +83,11 @@ class Resources:
             path = f"{where}[{index}].{self._name}" if where else self._name
             message = getattr(request, self._name)
             document = self._document(message, owned(message), path)
-            creations.append(Creation(document, _request_key(caller, request), request.SerializeToString(deterministic=True)))
+            creations.append(
+                Creation(
+                    document, _request_key(caller, request), request.SerializeToString(deterministic=True)
+                )
+            )
         try:
             documents = await self._writes.create(self._kind, creations)
         except ExistsError as error:
