@@ -23,3 +23,8 @@ async def accessible_page(reads: Reads, query: Query, caller: Caller, form: str,
         if agents <= granted:
             return rows
         denied |= agents - granted
+
+
+async def may_access(reads: Reads, rid: str, caller: Caller) -> bool:
+    """Return whether an agent is on record and lets the caller in."""
+    return bool(await reads.matching(agent.KIND, agent.accessible({rid}, caller), "id"))

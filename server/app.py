@@ -10,13 +10,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
-from rollcall.v1 import rest_pb2
+from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
 from server import readiness
-from server.auth import authenticator_of
+from server.auth import Authenticator, authenticator_of
 from server.errors import RollcallError
 from server.interceptors import MaskUnexpected
-from server.page_tokens import page_tokens_of
+from server.page_tokens import PageTokens, page_tokens_of
 from server.records import agent, agent_session, robot, robot_message, robot_session, session, user_session
 from server.records.kind import Kind
 from server.rest import service as rest
@@ -24,9 +24,16 @@ from server.rest.agent_session import AgentSessionRest
 from server.rest.robot import RobotRest
 from server.rest.session import SessionRest
 from server.rest.user_session import UserSessionRest
+from server.services import binding as typed
+from server.services.agent_session import AgentSessionService
+from server.services.paging import Pages
+from server.services.robot import RobotService
+from server.services.session import SessionService
+from server.services.user_session import UserSessionService
 from server.settings import Settings, SettingsError
 from server.store import driver, indexes
 from server.store.reads import Reads
+from server.store.writes import Writes
 
 KINDS: tuple[Kind, ...] = (
     user_session.KIND,
@@ -38,7 +45,14 @@ KINDS: tuple[Kind, ...] = (
     agent_session.KIND,
 )
 
-SERVICES = (rest_pb2.DESCRIPTOR.services_by_name["RestService"].full_name,)
+REST_SERVICE = rest_pb2.DESCRIPTOR.services_by_name["RestService"]
+TYPED_SERVICES = (
+    (user_session_pb2.DESCRIPTOR.services_by_name["UserSessionService"], UserSessionService),
+    (session_pb2.DESCRIPTOR.services_by_name["SessionService"], SessionService),
+    (robot_pb2.DESCRIPTOR.services_by_name["RobotService"], RobotService),
+    (agent_session_pb2.DESCRIPTOR.services_by_name["AgentSessionService"], AgentSessionService),
+)
+SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_SERVICES))
 
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10
@@ -59,13 +73,12 @@ _OPTIONS = (
 log = logging.getLogger(__name__)
 
 
-def routes(settings: Settings, reads: Reads) -> dict[str, rest.Route]:
+def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> dict[str, rest.Route]:
     """Return what answers each RPC of RestService."""
-    authenticator = authenticator_of(settings)
     users = UserSessionRest(reads, authenticator)
     sessions = SessionRest(reads, authenticator)
     robots = RobotRest(reads, authenticator)
-    agents = AgentSessionRest(reads, authenticator, page_tokens_of(settings))
+    agents = AgentSessionRest(reads, authenticator, tokens)
     return {
         "ListUserSessions": rest.Route(users, users.list_user_sessions, streams=True),
         "ListSessions": rest.Route(sessions, sessions.list_sessions, streams=True),
@@ -75,6 +88,22 @@ def routes(settings: Settings, reads: Reads) -> dict[str, rest.Route]:
         "GetRobot": rest.Route(robots, robots.get_robot),
         "ListAllAgentSessions": rest.Route(agents, agents.list_all_agent_sessions),
     }
+
+
+def _handlers(
+    settings: Settings, connection: driver.Connection, reads: Reads
+) -> tuple[grpc.GenericRpcHandler, ...]:
+    authenticator = authenticator_of(settings)
+    tokens = page_tokens_of(settings)
+    pages = Pages(reads, tokens)
+    writes = Writes(connection)
+    return (
+        rest.handlers(routes(authenticator, tokens, reads), settings.request_seconds),
+        *(
+            typed.handlers(descriptor, service(pages, writes), authenticator, settings.request_seconds)
+            for descriptor, service in TYPED_SERVICES
+        ),
+    )
 
 
 async def serve(settings: Settings) -> None:
@@ -94,7 +123,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     reads = Reads(connection.database)
     health = HealthServicer()
     server = grpc.aio.server(interceptors=(MaskUnexpected(),), options=_OPTIONS)
-    server.add_generic_rpc_handlers((rest.handlers(routes(settings, reads), settings.request_seconds),))
+    server.add_generic_rpc_handlers(_handlers(settings, connection, reads))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)

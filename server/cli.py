@@ -69,12 +69,6 @@ def _text(value: str) -> str:
     return value
 
 
-def _word(value: str) -> str:
-    if " " in _text(value):
-        raise typer.BadParameter("must be one scope, without spaces; repeat the option for more")
-    return value
-
-
 def _lifetime(value: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
     lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()

@@ -87,7 +87,8 @@ class _Children:
 def up(settings: Settings, signals: Signals, *, with_demo: bool = True) -> None:
     """Run all parts until a signal, and leave none behind.
 
-    Raises ServiceError if a part does not start, or ends by itself; SettingsError.
+    Raises ServiceError if a part does not start or ends by itself, or a file of the data folder
+    cannot be used; SettingsError.
     """
     os.umask(0o077)
     settings = settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
@@ -96,6 +97,10 @@ def up(settings: Settings, signals: Signals, *, with_demo: bool = True) -> None:
             _run(settings, signals, stack, with_demo=with_demo)
     except Interrupted:
         _say("rollcall has stopped.")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise ServiceError(f"{error.filename}: {error.strerror}") from None
     finally:
         signals.ignore()
 

@@ -73,6 +73,7 @@ class InvalidArgumentError(RollcallError):
         self.rule = rule
 
     def details(self) -> list[Message]:
+        """Return them, with the field's violation."""
         violation = error_details_pb2.BadRequest.FieldViolation(field=self.field, description=self.rule)
         return [*super().details(), error_details_pb2.BadRequest(field_violations=[violation])]
 
@@ -104,6 +105,7 @@ class _ResourceError(RollcallError):
         self.resource_name = resource_name
 
     def details(self) -> list[Message]:
+        """Return them, with the record's type and key."""
         info = error_details_pb2.ResourceInfo(
             resource_type=self.resource_type, resource_name=self.resource_name, description=self.message
         )

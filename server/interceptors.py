@@ -23,13 +23,14 @@ class MaskUnexpected(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self) -> None:
-        self._masked: dict[str, "Handler"] = {}
+        self._masked: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
+        """Return the wrapped handler of a method, None if there is no such method."""
         method = handler_call_details.method
         if method in self._masked:
             return self._masked[method]
@@ -60,6 +61,7 @@ def _masked_unary(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awai
         except grpc.aio.AbortError:
             raise
         except Exception:
+            log.exception("a call failed")
             await _fail(context)
 
     return call
@@ -74,12 +76,12 @@ def _masked_stream(behavior: Callable[..., AsyncIterator[Any]]) -> Callable[...,
         except grpc.aio.AbortError:
             raise
         except Exception:
+            log.exception("a call failed")
             await _fail(context)
 
     return call
 
 
 async def _fail(context: Context) -> None:
-    log.exception("a call failed")
     internal = RollcallError()
     await context.abort(internal.code, internal.message)

@@ -36,6 +36,7 @@ class SharedSecret:
         self._secret = secret
 
     async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:  # noqa: ARG002 # one key for all
+        """Return the secret."""
         return self._secret, ["HS256"]
 
 
@@ -49,6 +50,7 @@ class Jwks:
         self._lock = asyncio.Lock()
 
     async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:
+        """Return the key of the token's `kid`, after a new look if it is not known."""
         kid = jwt.get_unverified_header(token).get("kid", "")
         if time.monotonic() - self._looked > REFRESH_SECONDS:
             await self._refresh(REFRESH_SECONDS)

@@ -17,11 +17,12 @@ from typing import Any, Self
 
 import jwt
 import pytest
+
 from server import mongod, tokens
 from server.child import ServiceError
 from server.records.caller import Caller
 from server.service import find_service
-from server.settings import Settings, SettingsError, load
+from server.settings import SettingsError, load
 
 ROLLCALL = [str(Path(sys.executable).with_name("rollcall"))]
 PORTS = {"ROLLCALL_REST_PORT": "REST", "ROLLCALL_GRPC_PORT": "gRPC", "ROLLCALL_MONGO_PORT": "MongoDB"}
@@ -130,9 +131,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         assert up.stop() == 0
 
 
-def has_items(answer: Any) -> bool:
-    items = answer if isinstance(answer, list) else next(v for v in answer.values() if isinstance(v, list))
-    return bool(items)
+def items_of(answer: Any) -> list[Any]:
+    """The one list of an answer, whatever its envelope calls it."""
+    [items] = [answer] if isinstance(answer, list) else [v for v in answer.values() if isinstance(v, list)]
+    return list(items)
+
+
+def items_on_every_path(up: Up) -> list[list[Any]]:
+    """What the printed curl lines return; page tokens are left out, as no two are the same."""
+    return [items_of(get(call)[1]) for call in up.calls() if call.startswith("curl ")]
 
 
 def test_printed_curl_lines_return_data_on_every_documented_path(shared: Up) -> None:
@@ -142,13 +149,13 @@ def test_printed_curl_lines_return_data_on_every_documented_path(shared: Up) -> 
     for call in calls:
         status, answer = get(call)
         assert status == 200, (call, answer)
-        assert has_items(answer), call
+        assert items_of(answer), call
 
 
 def test_printed_grpcurl_line_lists_sessions(shared: Up) -> None:
     [call] = [call for call in shared.calls() if "grpcurl" in call]
 
-    assert has_items(json.loads(bash(call)))
+    assert items_of(json.loads(bash(call)))
 
 
 def test_all_printed_lines_carry_one_token_that_is_valid_for_a_day(shared: Up) -> None:
@@ -272,28 +279,36 @@ def test_end_of_a_part_is_told_and_stops_the_rest(part: str, tmp_path: Path) -> 
 
 def test_part_that_does_not_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     (tmp_path / "mongo").mkdir()
-    (tmp_path / "mongo" / "WiredTiger").write_text("damaged")
+    (tmp_path / "mongo" / "storage.bson").write_text("damaged")
     ran = run("up", env=environment(tmp_path))
 
     assert ran.returncode == 1
     assert "rollcall: mongod has ended" in ran.stderr
-    assert "WiredTiger" in ran.stderr
+    assert f"The last lines of {tmp_path / 'mongod.log'}:\n" in ran.stderr
+    assert "aborting after" in ran.stderr
     assert processes(tmp_path) == {}
+
+
+def test_unusable_file_of_the_data_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mongo").write_text("not a folder")
+    ran = run("up", env=environment(tmp_path))
+
+    assert (ran.returncode, ran.stderr) == (1, f"rollcall: {tmp_path / 'mongo'}: File exists\n")
 
 
 def test_data_and_secrets_survive_a_restart_on_other_ports(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     with Up(folder) as up:
-        before = [get(call) for call in up.healthy().calls() if call.startswith("curl ")]
+        before = items_on_every_path(up.healthy())
         secrets = [(folder / name).read_text() for name in ("jwt_secret", "page_token_keys")]
         up.stop()
     with Up(folder, "--no-demo") as again:
-        after = [get(call) for call in again.healthy().calls() if call.startswith("curl ")]
+        after = items_on_every_path(again.healthy())
         again.stop()
 
     assert up.environment["ROLLCALL_MONGO_PORT"] != again.environment["ROLLCALL_MONGO_PORT"]
+    assert all(before)
     assert after == before
-    assert has_items(after[0][1])
     assert secrets == [(folder / name).read_text() for name in ("jwt_secret", "page_token_keys")]
 
 
@@ -316,7 +331,6 @@ def test_data_survives_a_kill(tmp_path: Path) -> None:
         (["--sub", "a\nb"], ["'--sub'", "printable"]),
         (["--sub", "a", "--developer-id", ""], ["'--developer-id'", "not empty"]),
         (["--sub", "a", "--group", ""], ["'--group'", "not empty"]),
-        (["--sub", "a", "--scope", "b c"], ["'--scope'", "without spaces"]),
         (["--sub", "a", "--expires-in", "1"], ["'--expires-in'", "s, m, h or d"]),
         (["--sub", "a", "--expires-in", "0s"], ["'--expires-in'", "s, m, h or d"]),
         (["--sub", "a", "--expires-in", "-1h"], ["'--expires-in'", "s, m, h or d"]),
@@ -362,7 +376,7 @@ def test_token_lives_as_long_as_asked(text: str, lifetime: timedelta, tmp_path: 
 
 
 def test_signed_claims_are_the_callers_and_none_is_empty() -> None:
-    settings = Settings(jwt_secret=SECRET, jwt_issuer="issuer", jwt_audience="audience")
+    settings = load(jwt_secret=SECRET, jwt_issuer="issuer", jwt_audience="audience")
     full = Caller(
         sub="a",
         tenant="t",
@@ -393,7 +407,7 @@ def test_signed_claims_are_the_callers_and_none_is_empty() -> None:
 
 def test_signing_without_shared_secret_is_refused() -> None:
     with pytest.raises(SettingsError, match="ROLLCALL_JWT_SECRET"):
-        tokens.sign(Settings(), Caller(sub="a", tenant="a"), timedelta(hours=1))
+        tokens.sign(load(), Caller(sub="a", tenant="a"), timedelta(hours=1))
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ OPTIONS = (
 MEGABYTE = b'"' + b"x" * (1024 * 1024 - 3) + b'"'
 UNARY_MEGABYTES = 20
 STREAM_MEGABYTES = 40
+DRIPS = 4
+DRIP_SECONDS = 0.4
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Act = Callable[[Context], Awaitable[bytes]]
@@ -140,8 +142,8 @@ async def _chunks(context: Context) -> AsyncIterator[bytes]:
         await _error(context)
     elif act == "drip":
         yield b"[1"
-        for _ in range(int(_metadata(context)["x-seconds"]) * 2):
-            await asyncio.sleep(0.5)
+        for _ in range(DRIPS):
+            await asyncio.sleep(DRIP_SECONDS)
             yield b",1"
         yield b"]"
     else:
@@ -155,7 +157,7 @@ async def _stream_body(_: bytes, context: Context) -> AsyncIterator[bytes]:
 
 async def _unary_body(_: bytes, context: Context) -> bytes:
     data = await ACTS[_metadata(context).get("x-act", "ok")](context)
-    return HttpBody(content_type="application/json", data=data).SerializeToString()
+    return bytes(HttpBody(content_type="application/json", data=data).SerializeToString())
 
 
 async def _session(request: bytes, context: Context) -> bytes:

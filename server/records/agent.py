@@ -9,7 +9,7 @@ from rollcall.v1 import agent_session_pb2 as pb
 from server.records.caller import Caller
 from server.records.fields import Field, Schema, identifier_of, list_of, matching, new_uuid
 from server.records.kind import Document, Kind
-from server.records.query import ASC
+from server.records.query import ASC, Query
 
 RID = matching(
     r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
@@ -38,12 +38,19 @@ KIND = Kind(
     key="rid",
     facts=_facts,
     owner_facts=_viewers,
+    unprinted=("viewers",),
+    deciding=("viewers",),
     extras={"viewers": VIEWERS},
     indexes=(
         (("id", ASC),),
         (("viewers", ASC), ("id", ASC)),
     ),
 )
+
+
+def on_record(limit: int) -> Query:
+    """Return the list of all agents, by rid."""
+    return Query(KIND, {}, (("id", ASC),), limit)
 
 
 def accessible(rids: set[str], caller: Caller) -> Document:

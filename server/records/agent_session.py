@@ -64,6 +64,8 @@ KIND = Kind(
     facts=_facts,
     changed="metadata.updated_time",
     owner_facts=_tenant,
+    unprinted=("developer_id",),
+    deciding=("tenant", "agent"),
     live=_live,
     indexes=(
         # Expiry, access and tenant are decided in the index, before a document is fetched.
@@ -76,6 +78,6 @@ ORDER = (("updated", DESC), ("id", ASC))
 
 
 def unexpired(owner: Owner, limit: int, after: Position | None = None) -> Query:
-    """Return the list of an owner's sessions that are not past their expiry, latest change first, then rid."""
+    """Return the list of an owner's sessions before their expiry, latest change first, then rid."""
     filter_ = {"owner": KIND.owner_document(owner), **_live()}
     return Query(KIND, filter_, ORDER, limit, after=after)

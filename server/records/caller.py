@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 READ = "sessions:read"
 WRITE = "sessions:write"
+AGENTS = "api:aip-agents-write"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,11 @@ class Caller:
     def may_use_robots(self) -> bool:
         """Whether Storyden would let it see robots and their sessions."""
         return not self.permissions.isdisjoint(("USE_ROBOTS", "ADMINISTRATOR"))
+
+    @property
+    def may_see_agents(self) -> bool:
+        """Whether Foundry would let it see its agent sessions."""
+        return AGENTS in self.scopes
 
     @property
     def viewers(self) -> list[str]:

@@ -58,7 +58,7 @@ class _Item(Schema):
     def to_proto(self, checked: Mapping[str, Any]) -> Message:
         rest = dict(checked)
         content = rest.pop("content")
-        item = cast(pb.DialogueItem, super().to_proto(rest))
+        item = cast("pb.DialogueItem", super().to_proto(rest))
         if isinstance(content, str):
             item.text = content
         else:
@@ -66,7 +66,7 @@ class _Item(Schema):
         return item
 
     def from_proto(self, message: Message) -> dict[str, Any]:
-        item = cast(pb.DialogueItem, message)
+        item = cast("pb.DialogueItem", message)
         document = super().from_proto(item)
         kind = item.WhichOneof("content")
         if kind == "text":

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from server.records import anyjson, times
 from server.records.violation import FieldError
@@ -120,8 +121,8 @@ def enum_of(enum: Any, prefix: str) -> Codec:
     rule = f"must be one of {', '.join(numbers)}"
 
     def check(value: Any) -> str:
-        if type(value) is str and value in numbers:
-            return value
+        if isinstance(value, str) and value in numbers:
+            return str(value)
         raise FieldError(rule)
 
     def from_proto(number: int) -> str:
@@ -185,11 +186,16 @@ class Field:
 
     @property
     def proto_name(self) -> str:
+        """The protobuf field."""
         return self.proto or _WORD_START.sub("_", self.json).lower()
 
 
 def _has_value(descriptor: Any, field: Field) -> Callable[[Message], bool]:
     name = descriptor.name
+    part = descriptor.message_type
+    # A required part that is not set is an empty one, as proto3's scalars are; but no time is 1970.
+    if part and field.presence is REQUIRED and part.full_name != Timestamp.DESCRIPTOR.full_name:
+        return lambda _: True
     if descriptor.has_presence:
         return lambda message: message.HasField(name)
     if descriptor.is_repeated:
@@ -233,9 +239,7 @@ class Schema:
                 checked[key] = None
                 continue
             try:
-                if value is None:
-                    raise FieldError(_NULL_RULES[field.presence])
-                checked[key] = field.codec.check(value)
+                checked[key] = field.codec.check(value) if value is not None else _refuse_null(field)
             except FieldError as error:
                 raise error.within(key, field.proto_name) from None
         if len(document) > len(self.fields) - missing:
@@ -267,10 +271,10 @@ class Schema:
         return document
 
 
-_NULL_RULES = {
-    REQUIRED: "must not be null",
-    OPTIONAL: "must be left out rather than null",
-}
+def _refuse_null(field: Field) -> NoReturn:
+    raise FieldError(
+        "must be left out rather than null" if field.presence is OPTIONAL else "must not be null"
+    )
 
 
 def now(_: Mapping[str, Any]) -> str:

@@ -53,6 +53,8 @@ class Kind:
     - `heavy`: the protobuf fields that view BASIC leaves out.
     - `changed`: the path of the protobuf field that says when it last changed, if it has one.
     - `live`: the filter of records that are not gone by themselves, such as by expiry.
+    - `unprinted`: the protobuf fields beside the owner's that REST does not print.
+    - `deciding`: the stored fields that decide whether a caller sees a record.
     - `tallies`: the counters that a stored document is counted in, if any.
     - `extras`: what an import line's owner carries beside the owner: protobuf fields
       that REST does not print.
@@ -70,6 +72,8 @@ class Kind:
     heavy: tuple[str, ...] = ()
     changed: str = ""
     live: Callable[[], Document] = field(default=dict)
+    unprinted: tuple[str, ...] = ()
+    deciding: tuple[str, ...] = ()
     tallies: Callable[[Document], tuple[str, ...]] | None = None
     extras: Mapping[str, Codec] = field(default_factory=dict)
     parts: tuple["Part", ...] = ()
@@ -156,7 +160,7 @@ def framed(pb: bytes) -> bytes:
 
 def _varint(number: int) -> bytes:
     encoded = bytearray()
-    while number > 0x7F:
+    while number > 0x7F:  # noqa: PLR2004 # seven bits a byte
         encoded.append(number & 0x7F | 0x80)
         number >>= 7
     encoded.append(number)

@@ -31,6 +31,10 @@ class Query:
         """Return the query with further conditions."""
         return replace(self, filter={**self.filter, **conditions})
 
+    def one_more(self) -> "Query":
+        """Return the query with one record more, to know whether there are any."""
+        return replace(self, limit=self.limit + 1)
+
     def skipping(self, skip: int) -> "Query":
         """Return the query from `skip` records further on."""
         return replace(self, skip=skip)

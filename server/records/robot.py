@@ -23,6 +23,7 @@ from server.records.query import ASC, DESC, Query
 from server.records.times import sortable
 from server.records.xid import new_xid
 
+PAGE = 50
 TALLY = "robot"
 
 _SCHEMA = Schema(

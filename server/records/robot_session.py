@@ -5,13 +5,15 @@ from typing import Any
 
 from rollcall.v1 import robot_pb2 as pb
 
+from server.records import robot_message
 from server.records.account import ACCOUNT
 from server.records.fields import OBJECT, OPTIONAL, TEXT, TIME, XID, Field, Schema, identifier_of, now
-from server.records import robot_message
 from server.records.kind import Document, Kind, Part
 from server.records.query import ASC, DESC, Query
 from server.records.times import sortable
 from server.records.xid import new_xid
+
+PAGE = 20
 
 _SCHEMA = Schema(
     pb.RobotSession,

@@ -134,10 +134,11 @@ KIND = Kind(
     ),
 )
 
+MAX_LIMIT = 1000
 SORT_FIELDS = {"created_at": "created", "updated_at": "updated"}
 
 
-def owned_by(  # noqa: PLR0913 # the contract's list has these parameters
+def owned_by(  # noqa: PLR0913, PLR0917 # the contract's list has these parameters
     owner: Owner,
     limit: int,
     offset: int = 0,

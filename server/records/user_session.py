@@ -110,6 +110,8 @@ KIND = Kind(
     facts=_facts,
     changed="updated_at",
     owner_facts=_tenant,
+    unprinted=("developer_id",),
+    deciding=("tenant",),
     heavy=("dialogue", "workspace", "audios", "user_audio", "screenshot", "clicks"),
     indexes=(
         (("owner", ASC), ("updated", DESC), ("id", ASC), ("tenant", ASC)),

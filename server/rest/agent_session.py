@@ -21,9 +21,8 @@ from server.rest.answer import ContractError, ErrorAnswer
 from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
-SCOPE = "api:aip-agents-write"
 MAX_PAGE = 100
-TOKEN_USE = "allSessions"
+PAGES_OF = "allSessions"
 
 _INTEGER = re.compile(r"[+-]?\d{1,1000}", re.ASCII)
 
@@ -67,8 +66,8 @@ class AgentSessionRest:
         if not header(call.metadata, "authorization"):
             raise UnauthenticatedError("Credentials are missing", reason=MISSING)
         caller = await self._authenticator.verify(next(bearer(call.metadata), ""))
-        if SCOPE not in caller.scopes:
-            raise PermissionDeniedError(f"The scope {SCOPE} is missing")
+        if not caller.may_see_agents:
+            raise PermissionDeniedError("The scope api:aip-agents-write is missing")
         return caller
 
     def _position(self, token: str | None, caller: Caller) -> Position | None:
@@ -123,4 +122,4 @@ def _page_size(value: str | None) -> int:
 
 
 def _binding(caller: Caller) -> tuple[str, str, str]:
-    return TOKEN_USE, caller.sub, caller.client_id
+    return PAGES_OF, caller.sub, caller.client_id

@@ -20,8 +20,6 @@ from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
 COOKIE = "storyden-session"
-SESSIONS_A_PAGE = 20
-ROBOTS_A_PAGE = 50
 MESSAGES = range(1, 101)
 DEFAULT_MESSAGES = 50
 PAGES = range(1, 2**32 + 1)
@@ -29,12 +27,15 @@ PROBLEM_TYPE = "application/problem+json"
 
 _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 
+_NOT_LOGGED_IN = (
+    "The request did not contain any authentication information, please check to make sure you are logged in."
+)
 _PROBLEMS = {
     grpc.StatusCode.INVALID_ARGUMENT: (400, "invalid-argument", "The request is not valid."),
     grpc.StatusCode.UNAUTHENTICATED: (
         401,
         "unauthenticated",
-        "The request did not contain any authentication information, please check to make sure you are logged in.",
+        _NOT_LOGGED_IN,
     ),
     grpc.StatusCode.PERMISSION_DENIED: (
         403,
@@ -62,13 +63,13 @@ class RobotRest:
         account = call.query.get("account_id")
         if account is not None:
             _check_account(account, call)
-        query = robot_session.begun_by(account, SESSIONS_A_PAGE)
+        query = robot_session.begun_by(account, robot_session.PAGE)
         return await self._page(call, query, robot_session.tally(account), b"sessions")
 
     async def list_robots(self, call: RestCall) -> bytes:
         """Return a page of the robots."""
         await self._authorize(call)
-        return await self._page(call, robot.all_robots(ROBOTS_A_PAGE), robot.TALLY, b"robots")
+        return await self._page(call, robot.all_robots(robot.PAGE), robot.TALLY, b"robots")
 
     async def get_robot(self, call: RestCall) -> bytes:
         """Return one robot."""

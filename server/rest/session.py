@@ -15,7 +15,6 @@ from server.rest.answer import ContractError, ErrorAnswer, joined
 from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
-MAX_LIMIT = 1000
 INT64 = range(2**63)
 FILTER = "metadata_filter"
 
@@ -52,7 +51,7 @@ class SessionRest:
         parameters = _parameters(call.query)
         query = session.owned_by(
             {"developer_id": caller.tenant},
-            min(parameters.limit, MAX_LIMIT),
+            min(parameters.limit, session.MAX_LIMIT),
             parameters.offset,
             parameters.sort_by,
             parameters.direction,

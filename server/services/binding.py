@@ -64,9 +64,7 @@ async def _call(
         async with asyncio.timeout(limit):
             with deadline(limit):
                 caller = await authenticator.identify(bearer_or_bare(metadata_of(context)))
-                if request is None:
-                    raise InvalidArgumentError("request", "must be a message of this method, its text UTF-8")
-                return await answer(request, caller)
+                return await answer(_readable(request), caller)
     except TimeoutError:
         await _abort(context, DeadlineExceededError())
     except RollcallError as error:
@@ -75,6 +73,12 @@ async def _call(
         log.exception("a typed call failed")
         await _abort(context, RollcallError())
     raise AssertionError("an aborted call does not go on")
+
+
+def _readable(request: Message | None) -> Message:
+    if request is None:
+        raise InvalidArgumentError("request", "must be a message of this method, its text UTF-8")
+    return request
 
 
 async def _abort(context: Context, error: RollcallError) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -9,7 +10,7 @@ from google.protobuf.message import Message
 from server.errors import InvalidArgumentError
 from server.page_tokens import PageTokenError, PageTokens
 from server.records.caller import Caller
-from server.records.kind import BASIC, PB, Kind
+from server.records.kind import BASIC, PB, Document, Kind
 from server.records.query import Position, Query
 from server.store.reads import Reads, Rows
 
@@ -25,13 +26,17 @@ class Pages:
         self.reads = reads
         self._tokens = tokens
 
-    async def answer(self, query: Query, request: Any, caller: Caller, response: Message) -> bytes:
+    async def answer(self, query: Query, request: Any, caller: Caller, response: Any) -> bytes:
         """Return a serialized List response: the page behind the request's token, and `response`."""
         query = self.resumed(query, request, caller)
         form = form_of(query.kind, request.view)
         order = [name for name, _ in query.order]
+        if query.limit == 0:
+            return b""
         rows, more = await self.reads.page(query, form, PAGE_BYTES, *order)
-        return self.sealed(rows, query, form, request, caller, response, more=more)
+        if more:
+            response.next_page_token = self.token(query, rows[-1], request, caller)
+        return joined(rows, form, response)
 
     def resumed(self, query: Query, request: Any, caller: Caller) -> Query:
         """Return the query from where the request's token says."""
@@ -45,24 +50,16 @@ class Pages:
                 "must be the token of a page before, of this caller and these arguments, and not too old",
                 reason="PAGE_TOKEN_INVALID",
             ) from None
-        return query.behind(position)
+        return replace(query, after=position, skip=0)
 
-    def sealed(  # noqa: PLR0913 # all that a page is made of
-        self,
-        rows: Rows,
-        query: Query,
-        form: str,
-        request: Any,
-        caller: Caller,
-        response: Any,
-        *,
-        more: bool,
-    ) -> bytes:
-        """Return the rows, framed as field 1, and the rest of the response behind them."""
-        if more:
-            position = [rows[-1][name] for name, _ in query.order]
-            response.next_page_token = self._tokens.seal(position, *_binding(request, caller))
-        return b"".join([row[form] for row in rows]) + response.SerializeToString()
+    def token(self, query: Query, last: Document, request: Message, caller: Caller) -> str:
+        """Return the token of the page behind a row, which has the fields of the query's order."""
+        return self._tokens.seal([last[name] for name, _ in query.order], *_binding(request, caller))
+
+
+def joined(rows: Rows, form: str, response: Message) -> bytes:
+    """Return the rows, framed as field 1, and the rest of their List response behind them."""
+    return b"".join([row[form] for row in rows]) + bytes(response.SerializeToString())
 
 
 def form_of(kind: Kind, view: int) -> str:

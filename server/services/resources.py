@@ -4,10 +4,12 @@ A servicer says whose record it is and whether its caller may; here is how a rec
 is read, judged and written.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -20,19 +22,21 @@ from server.errors import (
 )
 from server.records import times
 from server.records.caller import Caller
-from server.records.kind import PB, Document, Kind, Owner, framed, message_of, stored, unframed
+from server.records.fields import Codec
+from server.records.kind import PB, Document, Kind, Owner, message_of, stored, unframed
 from server.records.violation import FieldError
 from server.store.reads import Reads
-from server.store.writes import Creation, ExistsError, StaleError, Writes
+from server.store.writes import Creation, ExistsError, GoneError, RequestIdError, StaleError, Writes
 
 MAX_BATCH = 1000
 UPDATE_TRIES = 8
+"""How often an update without an etag is done again because another one came between."""
 
-Visible = Callable[[Document], bool]
-"""Whether the caller may see a stored record, by its facts."""
+Visible = Callable[[Document], Awaitable[bool]]
+"""Whether the caller sees a record, by the stored fields that decide it."""
 
 
-def everything(_: Document) -> bool:
+async def everything(_: Document) -> bool:
     """See every record of the owner."""
     return True
 
@@ -45,54 +49,187 @@ def require_writer(caller: Caller) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Whose record a request is about, and what it carries that REST does not print."""
+    """Whose record it is, and what else it carries that REST does not print."""
 
     owner: Owner
     extra: Mapping[str, Any]
 
 
 class Resources:
-    """The typed records of one kind; `name` is the request field that carries one."""
+    """The typed records of one kind; `field` is the request field that carries one."""
 
-    def __init__(self, kind: Kind, name: str, reads: Reads, writes: Writes) -> None:
+    def __init__(self, kind: Kind, field: str, reads: Reads, writes: Writes) -> None:
         self._kind = kind
-        self._name = name
+        self._field = field
         self._reads = reads
         self._writes = writes
 
     async def get(self, owner: Owner, key: str, visible: Visible = everything) -> bytes:
-        """Return a serialized record; raise NotFoundError if the caller sees none."""
+        """Return a record's message; raise NotFoundError if the caller sees none."""
         row = await self._find(owner, key, visible)
         if row is None:
             raise self._missing(key)
         return unframed(row[PB])
 
-    async def create(
-        self, caller: Caller, requests: Sequence[Any], owned: Callable[[Any], Owned], where: str = ""
-    ) -> list[bytes]:
-        """Store new records, all or none, and return their framed messages in order.
+    async def create(self, caller: Caller, request: Any, owned: Owned) -> bytes:
+        """Store a new record and return its message."""
+        require_writer(caller)
+        creation = self._creation(caller, request, owned, self._field)
+        return unframed((await self._created([creation]))[0])
 
-        `owned` says whose each message is.  `where` names the field that the requests
-        are an array of, if they are one.
+    async def batch_create(
+        self, caller: Caller, requests: Sequence[Any], owned: Callable[[Any], Owned]
+    ) -> bytes:
+        """Store new records, all or none; return their messages as field 1 of a response.
+
+        `owned` says whose the message of a request is.
         """
         require_writer(caller)
         if len(requests) > MAX_BATCH:
-            raise InvalidArgumentError(where, f"must not have more than {MAX_BATCH} items")
-        creations = []
-        for index, request in enumerate(requests):
-            path = f"{where}[{index}].{self._name}" if where else self._name
-            message = getattr(request, self._name)
-            document = self._document(message, owned(message), path)
-            creations.append(
-                Creation(
-                    document, _request_key(caller, request), request.SerializeToString(deterministic=True)
-                )
+            raise InvalidArgumentError("requests", f"must not be more than {MAX_BATCH}")
+        creations = [
+            self._creation(
+                caller, request, owned(getattr(request, self._field)), f"requests[{index}].{self._field}"
             )
+            for index, request in enumerate(requests)
+        ]
+        return b"".join(await self._created(creations, batch=True))
+
+    async def update(
+        self, caller: Caller, request: Any, owned: Owned, visible: Visible = everything
+    ) -> bytes:
+        """Change the masked fields of a record, or create it if that is allowed; return its message."""
+        require_writer(caller)
+        message = getattr(request, self._field)
+        key = self._required_key(getattr(message, self._kind.key), f"{self._field}.{self._kind.key}")
+        paths = self._paths(message, request.update_mask)
+        for _ in range(UPDATE_TRIES):
+            row = await self._find(owned.owner, key, visible)
+            if row is None and request.allow_missing:
+                creation = Creation(self._document(message, owned, self._field))
+                return unframed((await self._created([creation]))[0])
+            if row is None:
+                raise self._missing(key)
+            if message.etag and message.etag != row["etag"]:
+                raise self._stale(key)
+            document = self._changed(row, message, paths, owned)
+            try:
+                await self._writes.replace(self._kind, document, row["etag"])
+            except StaleError:
+                continue
+            return unframed(document[PB])
+        raise self._stale(key)
+
+    async def delete(
+        self, caller: Caller, request: Any, owner: Owner, visible: Visible = everything
+    ) -> bytes:
+        """Delete a record and return what it was."""
+        require_writer(caller)
+        key = self._required_key(getattr(request, self._kind.key), self._kind.key)
+        while True:
+            row = await self._find(owner, key, visible)
+            if row is None and request.allow_missing:
+                return b""
+            if row is None:
+                raise self._missing(key)
+            if request.etag and request.etag != row["etag"]:
+                raise self._stale(key)
+            try:
+                await self._writes.delete(self._kind, self._kind.document_id(owner, key), row["etag"])
+            except StaleError:
+                continue
+            return unframed(row[PB])
+
+    async def _find(self, owner: Owner, key: str, visible: Visible) -> Document | None:
+        fields = (PB, "etag", *self._kind.deciding)
+        row = await self._reads.get(self._kind, owner, key, *fields)
+        return row if row is not None and await visible(row) else None
+
+    def _creation(self, caller: Caller, request: Any, owned: Owned, path: str) -> Creation:
+        document = self._document(getattr(request, self._field), owned, path)
+        if not request.request_id:
+            return Creation(document)
+        asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+        asker = f"{caller.tenant}/{caller.sub}/{self._kind.name}"
+        return Creation(document, f"{asker}/{request.request_id}", asked)
+
+    async def _created(self, creations: Sequence[Creation], *, batch: bool = False) -> list[bytes]:
         try:
             documents = await self._writes.create(self._kind, creations)
         except ExistsError as error:
-            place = f"{where}[{error.index}]: " if where else ""
+            place = f"requests[{error.index}]: " if batch else ""
+            key = creations[error.index].document["id"]
             raise AlreadyExistsError(
-                f"{place}There is a {self._title} with this {self._kind.key}", **self._resource(error.key)
+                f"{place}there is such a record already", resource_type=self._kind.name, resource_name=key
             ) from None
+        except RequestIdError as error:
+            place = f"requests[{error.index}].request_id" if batch else "request_id"
+            raise InvalidArgumentError(
+                place, "was used for another record", reason="REQUEST_ID_REUSED"
+            ) from None
+        except GoneError as error:
+            raise self._missing(creations[error.index].document["id"]) from None
         return [document[PB] for document in documents]
+
+    def _document(self, message: Message, owned: Owned, path: str) -> Document:
+        """Return the document of a typed message.
+
+        Raises InvalidArgumentError if its contract could not print it.
+        """
+        schema = self._kind.schema
+        try:
+            for name, codec in self._kind.extras.items():
+                _check_extra(name, codec, owned.extra[name])
+            return stored(self._kind, owned.owner, schema.check(schema.from_proto(message)), owned.extra)
+        except FieldError as error:
+            raise InvalidArgumentError(f"{path}.{error.proto_path}".rstrip("."), error.rule) from None
+
+    def _changed(self, row: Document, message: Any, paths: FieldMask, owned: Owned) -> Document:
+        current: Any = message_of(self._kind, row[PB])
+        extra = {name: getattr(current, name) for name in self._kind.unprinted}
+        paths.MergeMessage(message, current, replace_message_field=True, replace_repeated_field=True)
+        setattr(current, self._kind.key, getattr(message, self._kind.key))
+        if self._kind.changed and not _covers(paths, self._kind.changed):
+            *parents, last = self._kind.changed.split(".")
+            parent = current
+            for name in parents:
+                parent = getattr(parent, name)
+            getattr(parent, last).CopyFrom(times.to_proto(times.now()))
+        for name in self._kind.extras:
+            extra[name] = list(getattr(current, name))
+        return self._document(current, Owned(owned.owner, extra), self._field)
+
+    def _paths(self, message: Message, mask: FieldMask) -> FieldMask:
+        """Return which fields an update takes: the mask's, all for `*`, the populated ones for none."""
+        if list(mask.paths) == ["*"]:
+            return FieldMask(paths=[field.name for field in message.DESCRIPTOR.fields])
+        if not mask.paths:
+            return FieldMask(paths=[field.name for field, _ in message.ListFields()])
+        for path in mask.paths:
+            if not FieldMask(paths=[path]).IsValidForDescriptor(cast("Descriptor", message.DESCRIPTOR)):
+                raise InvalidArgumentError("update_mask", f"{path!r} is not a field of {self._field}")
+        return mask
+
+    def _required_key(self, key: str, field: str) -> str:
+        if key:
+            return key
+        raise InvalidArgumentError(field, "is required")
+
+    def _missing(self, key: str) -> NotFoundError:
+        return NotFoundError("There is no such record", resource_type=self._kind.name, resource_name=key)
+
+    def _stale(self, key: str) -> AbortedError:
+        return AbortedError(
+            "The record has changed: read it again", resource_type=self._kind.name, resource_name=key
+        )
+
+
+def _check_extra(name: str, codec: Codec, value: Any) -> None:
+    try:
+        codec.check(value)
+    except FieldError as error:
+        raise error.within(name) from None
+
+
+def _covers(mask: FieldMask, path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}.") for each in mask.paths)

@@ -8,6 +8,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from server.records.kind import Document, Kind
 from server.store.failures import translated
 from server.store.tallies import TALLIES
+from server.store.writes import REQUESTS
+
+REQUEST_SECONDS = 24 * 3600
 
 
 async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None:
@@ -17,3 +20,4 @@ async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None
             models = [IndexModel(list(index)) for index in kind.indexes]
             await database[kind.collection].create_indexes(models)
         await database[TALLIES].create_indexes([IndexModel([("tally", 1), ("n", 1)])])
+        await database[REQUESTS].create_indexes([IndexModel([("at", 1)], expireAfterSeconds=REQUEST_SECONDS)])

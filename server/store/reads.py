@@ -1,7 +1,6 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,7 +53,7 @@ class Reads:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
         page: Rows = []
         taken = 0
-        async for rows, _ in self._batches(replace(query, limit=query.limit + 1), form, *also):
+        async for rows, _ in self._batches(query.one_more(), form, *also):
             for row in rows:
                 if len(page) == query.limit or (page and taken + len(row[form]) > max_bytes):
                     return page, True
@@ -88,7 +87,7 @@ class Reads:
         """Return one record with `fields`; None if there is none."""
         with translated():
             row = await self._collection(kind).find_one(
-                {"_id": kind.document_id(owner, key)}, _projection((*fields, "id"))
+                {"_id": kind.document_id(owner, key), **kind.live()}, _projection((*fields, "id"))
             )
         if row is None:
             return None

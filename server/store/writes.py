@@ -1,10 +1,13 @@
-"""Writes: majority-acknowledged, with counters in the same transaction."""
+"""Writes: majority-acknowledged and journaled, with counters in the same transaction."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar
 
-from pymongo import InsertOne, ReplaceOne
+from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
 from server.store import tallies
@@ -13,39 +16,196 @@ from server.store.failures import translated
 
 T = TypeVar("T")
 
+REQUESTS = "requests"
+"""What the creations with a request_id made, for a day."""
 RENEWED_AT_ONCE = 16
+DUPLICATE_KEY = 11000
 
 _LIGHT = {PB: 0, BASIC: 0, JSON: 0}
 """Everything of a document but its ready-made forms."""
 
 
+class StaleError(Exception):
+    """The record is no longer as it was read."""
+
+
+class _IndexedError(Exception):
+    """One of several creations cannot be."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.index = index
+
+
+class ExistsError(_IndexedError):
+    """There is a record with this key."""
+
+
+class RequestIdError(_IndexedError):
+    """The request id belongs to another creation."""
+
+
+class GoneError(_IndexedError):
+    """What was created under the request id has been deleted since."""
+
+
+class _RequestRaceError(Exception):
+    """Another call with the same request id came first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """A document to create; if it has a request id, only once.
+
+    `asked` is a digest of the request, so that a request id is not used for two.
+    """
+
+    document: Document
+    request_id: str = ""
+    asked: str = ""
+
+    def request(self) -> Document:
+        """Return what is remembered of the request."""
+        made = self.document["_id"]
+        return {"_id": self.request_id, "asked": self.asked, "made": made, "at": datetime.now(UTC)}
+
+
 class Writes:
-    """Upserts, creations, replacements and deletions of stored documents."""
+    """Creations, replacements, deletions and upserts of stored documents."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._database = connection.database
 
+    async def create(self, kind: Kind, creations: Sequence[Creation]) -> list[Document]:
+        """Insert documents, all or none, and return them.
+
+        What was created before under a creation's request id is returned as it is now.
+        Raises ExistsError, RequestIdError or GoneError.
+        """
+        made = await self._made(kind, creations)
+        try:
+            await self._insert(kind, creations, made)
+        except _RequestRaceError:
+            made = await self._made(kind, creations)
+            await self._insert(kind, creations, made)
+        return [made.get(index, creation.document) for index, creation in enumerate(creations)]
+
+    async def _made(self, kind: Kind, creations: Sequence[Creation]) -> dict[int, Document]:
+        """Return what was created before under request ids, by index."""
+        asked = {
+            creation.request_id: index for index, creation in enumerate(creations) if creation.request_id
+        }
+        if not asked:
+            return {}
+        with translated():
+            requests = await self._database[REQUESTS].find({"_id": {"$in": list(asked)}}).to_list(None)
+            ids = [request["made"] for request in requests]
+            records = await self._database[kind.collection].find({"_id": {"$in": ids}}).to_list(None)
+        by_id = {tuple(record["_id"].values()): record for record in records}
+        made = {}
+        for request in requests:
+            index = asked[request["_id"]]
+            if request["asked"] != creations[index].asked:
+                raise RequestIdError(index)
+            try:
+                made[index] = by_id[tuple(request["made"].values())]
+            except KeyError:
+                raise GoneError(index) from None
+        return made
+
+    async def _insert(self, kind: Kind, creations: Sequence[Creation], made: Mapping[int, Document]) -> None:
+        """Insert what was not made before."""
+        indexes = [index for index in range(len(creations)) if index not in made]
+        new = [creations[index] for index in indexes]
+        documents = [creation.document for creation in new]
+        requests = [creation.request() for creation in new if creation.request_id]
+        collection = self._database[kind.collection]
+        live = kind.live()
+
+        async def body(session: AsyncClientSession) -> None:
+            if requests:
+                try:
+                    await self._database[REQUESTS].insert_many(requests, session=session)
+                except BulkWriteError as error:
+                    _raise_if_duplicate(error, _RequestRaceError())
+                    raise
+            if live:
+                ids = [document["_id"] for document in documents]
+                await collection.delete_many({"_id": {"$in": ids}, "$nor": [live]}, session=session)
+            try:
+                await collection.insert_many(documents, session=session)
+            except BulkWriteError as error:
+                _raise_if_duplicate(error, ExistsError(indexes[error.details["writeErrors"][0]["index"]]))
+                raise
+            await tallies.add(self._database, session, tallies.difference(kind, (), documents))
+
+        with translated():
+            if not documents:
+                return
+            if len(documents) > 1 or requests or live or kind.tallies is not None:
+                await self._in_transaction(body)
+                return
+            try:
+                await collection.insert_one(documents[0])
+            except DuplicateKeyError:
+                raise ExistsError(indexes[0]) from None
+
+    async def replace(self, kind: Kind, document: Document, etag: str) -> None:
+        """Put a document in the place of the one with its `_id` and `etag`.
+
+        Raises StaleError if that is gone.
+        """
+        collection = self._database[kind.collection]
+        unchanged = {"_id": document["_id"], "etag": etag}
+
+        async def body(session: AsyncClientSession) -> None:
+            before = await collection.find_one(unchanged, _LIGHT, session=session)
+            if before is None:
+                raise StaleError
+            await collection.replace_one(unchanged, document, session=session)
+            await tallies.add(self._database, session, tallies.difference(kind, [before], [document]))
+
+        with translated():
+            if kind.tallies is not None:
+                await self._in_transaction(body)
+            elif not (await collection.replace_one(unchanged, document)).matched_count:
+                raise StaleError
+
+    async def delete(self, kind: Kind, id_: Document, etag: str) -> None:
+        """Delete the document with this `_id` and `etag`, and its parts; raise StaleError if it is gone."""
+        collection = self._database[kind.collection]
+        unchanged = {"_id": id_, "etag": etag}
+
+        async def body(session: AsyncClientSession) -> None:
+            before = await collection.find_one_and_delete(unchanged, _LIGHT, session=session)
+            if before is None:
+                raise StaleError
+            for part in kind.parts:
+                owner = part.kind.owner_document({part.owner: id_["id"]})
+                await self._database[part.kind.collection].delete_many({"owner": owner}, session=session)
+            await tallies.add(self._database, session, tallies.difference(kind, [before], ()))
+
+        with translated():
+            await self._in_transaction(body)
+
     async def put(self, kind: Kind, documents: Sequence[Document]) -> None:
-        """Upsert documents by their `_id`: the last of two of one `_id` stays."""
+        """Upsert documents by their `_id`; the last of two of one `_id` stays."""
         latest = {tuple(document["_id"].values()): document for document in documents}
         replacements = [ReplaceOne({"_id": each["_id"]}, each, upsert=True) for each in latest.values()]
-        if not replacements:
-            return
         collection = self._database[kind.collection]
+
+        async def body(session: AsyncClientSession) -> None:
+            ids = [each["_id"] for each in latest.values()]
+            before = await collection.find({"_id": {"$in": ids}}, _LIGHT, session=session).to_list(None)
+            await collection.bulk_write(replacements, ordered=False, session=session)
+            await tallies.add(self._database, session, tallies.difference(kind, before, latest.values()))
+
         with translated():
-            if kind.tallies is None:
+            if kind.tallies is not None:
+                await self._in_transaction(body)
+            else:
                 await collection.bulk_write(replacements, ordered=False)
-                return
-
-            async def body(session: AsyncClientSession) -> None:
-                ids = [each["_id"] for each in latest.values()]
-                before = await collection.find({"_id": {"$in": ids}}, _LIGHT, session=session).to_list(None)
-                await collection.bulk_write(replacements, session=session)
-                change = tallies.difference(kind, before, latest.values())
-                await tallies.add(self._database, session, change)
-
-            await self._in_transaction(body)
 
     async def renew(self, kind: Kind) -> AsyncIterator[tuple[int, int]]:
         """Derive again every record without a current rendering; yield (done, of how many) after each.
@@ -68,3 +228,8 @@ class Writes:
     async def _in_transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         async with await self._connection.start_session() as session:
             return await session.with_transaction(body)
+
+
+def _raise_if_duplicate(error: BulkWriteError, meaning: Exception) -> None:
+    if error.details["writeErrors"] and error.details["writeErrors"][0]["code"] == DUPLICATE_KEY:
+        raise meaning from None
