@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,6 @@ def _await_start(process: subprocess.Popen[bytes], output: Path) -> None:
         time.sleep(0.05)
 
 
-def lines_of(kind: str, owner: Mapping[str, Any], bodies: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def lines_of(kind: str, owner: Mapping[str, Any], *bodies: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return import lines of one kind and owner."""
     return [{"kind": kind, "owner": owner, "body": body} for body in bodies]

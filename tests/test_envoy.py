@@ -52,19 +52,13 @@ class Proxy:
         return self.client.get(path, headers={"x-act": act, **_dashed(headers)})
 
     def raw(self, request: str | bytes) -> bytes:
-        """Send bytes; return all that comes back until the proxy closes or is silent."""
-        with socket.create_connection(("127.0.0.1", self.rest_port)) as sock:
-            sock.settimeout(0.5)
+        """Send bytes; return what comes back, until the proxy closes or a JSON body ends."""
+        with socket.create_connection(("127.0.0.1", self.rest_port), timeout=5) as sock:
             sock.sendall(request if isinstance(request, bytes) else request.encode("latin1"))
             answer = b""
-            while True:
-                try:
-                    data = sock.recv(65536)
-                except TimeoutError:
-                    return answer
-                if not data:
-                    return answer
+            while not answer.endswith(b"}") and (data := sock.recv(65536)):
                 answer += data
+            return answer
 
 
 def _dashed(headers: dict[str, str]) -> dict[str, str]:
@@ -365,7 +359,7 @@ def test_typed_error_at_v1(proxy: Proxy) -> None:
 @pytest.mark.parametrize(
     ("path", "content", "reason"),
     [
-        ("/v1/sessions", '{"a', "Closing quote expected in string"),
+        ("/v1/sessions:batchCreate", '{"a', "Closing quote expected in string"),
         ("/v1/sessions:batchCreate", '{"requests": "\u00e9\\"\\n"}', ""),
     ],
 )
@@ -397,10 +391,26 @@ def test_batch_of_16_megabytes(proxy: Proxy) -> None:
     assert int(response.json()["sessions"][0]["situation"]) > 15_000_000
 
 
-def test_batch_over_the_limit(proxy: Proxy) -> None:
-    response = proxy.client.post("/v1/sessions:batchCreate", content=b'{"requests": "' + b"x" * (18 << 20))
-    print(response.text)
-    check(response, 413, rpc(3, "Payload too large"))
+@pytest.mark.parametrize(
+    ("path", "size", "body"),
+    [
+        ("/v1/sessions:batchCreate", 18 << 20, rpc(3, "Payload too large")),
+        ("/robots/sessions", 1 << 20, problem("payload-too-large", "Payload too large.")),
+        ("/session", 1 << 20, tutor("Payload too large", "BAD_REQUEST", 413)),
+    ],
+)
+def test_body_over_the_limit(proxy: Proxy, path: str, size: int, body: Any) -> None:
+    method = "POST" if path.startswith("/v1/") else "GET"
+    check(proxy.client.request(method, path, content=b'{"requests": "' + b"x" * size), 413, body)
+
+
+def test_body_over_the_servers_limit(proxy: Proxy) -> None:
+    message = "CLIENT: Received message larger than max (5 vs. 4)"
+    check(
+        proxy.get(SERVED["rpc"], "bare", x_code="RESOURCE_EXHAUSTED", x_message=message),
+        413,
+        rpc(3, "Payload too large"),
+    )
 
 
 # What the HTTP parser refuses: the path is not known, or not to be trusted.

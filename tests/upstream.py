@@ -108,7 +108,8 @@ async def _typed(context: Context) -> bytes:
 
 async def _bare(context: Context) -> bytes:
     """Fail as the grpc core does: with the code that `x-code` names, and no body."""
-    await context.abort(grpc.StatusCode[_metadata(context)["x-code"]], "core's own words")
+    metadata = _metadata(context)
+    await context.abort(grpc.StatusCode[metadata["x-code"]], metadata.get("x-message", "core's own words"))
 
 
 async def _too_big(_: Context) -> bytes:

@@ -116,8 +116,8 @@ XID = matching(r"[0-9a-v]{20}", "must be an xid: 20 of 0-9 and a-v")
 
 def enum_of(enum: Any, prefix: str) -> Codec:
     """Return the codec of a generated enum: `ai_audio` in JSON is PREFIX_AI_AUDIO in protobuf."""
-    numbers = {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
-    names = {number: name for name, number in numbers.items()}
+    names = {number: name.removeprefix(prefix).lower() for name, number in enum.items() if number}
+    numbers = {name: number for number, name in names.items()}
     rule = f"must be one of {', '.join(numbers)}"
 
     def check(value: Any) -> str:
@@ -127,7 +127,7 @@ def enum_of(enum: Any, prefix: str) -> Codec:
 
     def from_proto(number: int) -> str:
         if number in names:
-            return names[number]
+            return str(names[number])
         raise FieldError(rule)
 
     return Codec(check, numbers.__getitem__, from_proto)

@@ -18,6 +18,7 @@ from tests.parts import (
     account,
     agent_line,
     agent_session,
+    fetch,
     line,
     message,
     moment,
@@ -68,7 +69,7 @@ def anybody(service: Stack, sub: str = "ada", tenant: str | None = None) -> str:
 
 
 def get(service: Stack, path: str, sub: str = "ada", tenant: str | None = None) -> httpx.Response:
-    return service.get(path, anybody(service, sub, tenant))
+    return fetch(service, path, anybody(service, sub, tenant))
 
 
 def expect(response: httpx.Response, status: int, body: object, content_type: str = JSON) -> None:
@@ -551,6 +552,7 @@ def test_numbered_pages_hold_everything_once_newest_first(
         ("9223372036854775808", 1),
         ("99999999999999999999999", 1),
         (DIGITS, 1),
+        ("1&page=2", 2),
         ("2", 2),
         ("99999", 99999),
         ("4294967296", 4294967296),
@@ -599,8 +601,20 @@ def test_an_unknown_account_has_an_empty_page(service: Stack, query: str, page: 
 
 @pytest.mark.parametrize(
     "account_id",
-    ["", "abc", "0" * 19, "0" * 21, "w" * 20, "A" * 20, xid(2) + "%0A", "%ff" * 20, "%00" * 20, "%D9%A3" * 20]
-    + ["a" * 3000, "%F0%9F%99%82%22%5C"],
+    [
+        "",
+        "abc",
+        "0" * 19,
+        "0" * 21,
+        "w" * 20,
+        "A" * 20,
+        xid(2) + "%0A",
+        "%ff" * 20,
+        "%00" * 20,
+        "%D9%A3" * 20,
+        "a" * 3000,
+        "%F0%9F%99%82%22%5C",
+    ],
 )
 @pytest.mark.parametrize("prefix", ["", "/api"])
 def test_a_malformed_account_is_refused(service: Stack, prefix: str, account_id: str) -> None:
@@ -619,7 +633,7 @@ UNKNOWN_IDS = (
     "v" * 20,
     "%ff",
     "%ff%fe",
-    "%00",
+    "%01",
     "%2e%2e%2fsessions",
     "a%2Fb",
     "%F0%9F%99%82",
@@ -631,6 +645,12 @@ UNKNOWN_IDS = (
 @pytest.mark.parametrize("unknown", UNKNOWN_IDS)
 def test_an_unknown_id_is_not_found_in_storyden_s_words(service: Stack, path: str, unknown: str) -> None:
     expect_problem(get(service, path + unknown), 404, "not-found")
+
+
+@pytest.mark.parametrize("path", ["/robots/", "/api/robots/sessions/", "/session/", "/sessions/", "/api/v2/"])
+def test_nul_in_a_path_is_refused_by_the_http_parser(service: Stack, path: str) -> None:
+    refused = {"error": {"message": "Bad request", "type": "BAD_REQUEST", "status": 400}}
+    expect(get(service, f"{path}%00"), 400, refused)
 
 
 def test_the_path_of_sessions_is_no_robot(service: Stack) -> None:
@@ -665,6 +685,7 @@ def message_list(service: Stack, query: str = "", session_id: str = xid(1)) -> d
         ("limit=7%00", 50),
         ("limit=7%20", 50),
         ("Limit=7", 50),
+        ("limit=9&limit=7", 7),
     ],
 )
 def test_a_message_limit_is_clamped_or_its_default(service: Stack, query: str, size: int) -> None:
@@ -804,8 +825,11 @@ def test_a_caller_without_agent_sessions_gets_empty_data(service: Stack) -> None
         ("&pageSize=101", 100),
         ("&pageSize=99999", 100),
         ("&pageSize=204", 100),
-    ]
-    + [("&pageSize=99", 99), ("&pageSize=1", 1), ("&pagesize=1&PageSize=abc&%ff=%ff", 100)],
+        ("&pageSize=1&pageSize=100&preview=true", 100),
+        ("&pageSize=99", 99),
+        ("&pageSize=1", 1),
+        ("&pagesize=1&PageSize=abc&%ff=%ff", 100),
+    ],
 )
 def test_an_agent_page_has_at_most_a_hundred(service: Stack, query: str, count: int) -> None:
     rids, token = agent_page(service, query, "bob")
@@ -814,8 +838,8 @@ def test_an_agent_page_has_at_most_a_hundred(service: Stack, query: str, count: 
 
 
 INVALID = (400, "INVALID_ARGUMENT")
-PREVIEW = (*INVALID, "ApiFeaturePreviewUsageOnly", {})
-UNPARSED = (*INVALID, "Conjure:InvalidArgument", {})
+PREVIEW: tuple[Any, ...] = (*INVALID, "ApiFeaturePreviewUsageOnly", {})
+UNPARSED: tuple[Any, ...] = (*INVALID, "Conjure:InvalidArgument", {})
 
 
 def bad_size(size: int) -> tuple[Any, ...]:
@@ -898,12 +922,19 @@ def test_unknown_parameters_are_ignored_whatever_their_bytes(service: Stack, pat
 
 @pytest.mark.parametrize(
     "path",
-    ["/session?x=1", "/sessions?limit=abc", "/api/sessions?limit=-1", "/robots/sessions?account_id=x"]
-    + ["/robots/nope", "/robots/sessions/nope?before=x", "/api/v2/aipAgents/agents/allSessions?pageSize=x"],
+    [
+        "/session?x=1",
+        "/sessions?limit=abc",
+        "/api/sessions?limit=-1",
+        "/robots/sessions?account_id=x",
+        "/robots/nope",
+        "/robots/sessions/nope?before=x",
+        "/api/v2/aipAgents/agents/allSessions?pageSize=x",
+    ],
 )
 def test_credentials_are_judged_before_parameters_and_ids(service: Stack, path: str) -> None:
     for token in (None, "bad"):
-        assert service.get(path, token).status_code == (403 if "/sessions?limit" in path else 401)
+        assert fetch(service, path, token).status_code == (403 if "/sessions?limit" in path else 401)
 
 
 @pytest.mark.parametrize(
@@ -911,11 +942,11 @@ def test_credentials_are_judged_before_parameters_and_ids(service: Stack, path: 
     ["/robots/sessions?account_id=x", "/robots/nope", "/robots/sessions/nope", "/robots", "/api/robots"],
 )
 def test_permissions_are_judged_before_parameters_and_ids(service: Stack, path: str) -> None:
-    expect_problem(service.get(path, service.token("ada", scopes=[SCOPE])), 403, "permission-denied")
+    expect_problem(fetch(service, path, service.token("ada", scopes=[SCOPE])), 403, "permission-denied")
 
 
 def test_the_scope_is_judged_before_parameters(service: Stack) -> None:
-    response = service.get("/api/v2/aipAgents/agents/allSessions?pageSize=0", service.token("ada"))
+    response = fetch(service, "/api/v2/aipAgents/agents/allSessions?pageSize=0", service.token("ada"))
     assert foundry_error(response) == (403, "PERMISSION_DENIED", "GetAllSessionsAgentsPermissionDenied", {})
 
 
@@ -937,13 +968,13 @@ def test_an_unknown_path_is_answered_in_the_words_of_its_system(service: Stack, 
         "/sessionsx",
         "/%ff",
     ):
-        expect(service.get(path, token), 404, ROUTE_NOT_FOUND)
+        expect(fetch(service, path, token), 404, ROUTE_NOT_FOUND)
     for path in ("/sessions/x", "/api/sessions/x", "/sessions/a/b"):
-        expect(service.get(path, token), 404, {"detail": "Not Found"})
+        expect(fetch(service, path, token), 404, {"detail": "Not Found"})
     for path in ("/robots/a/b", "/api/robots/a/b", "/robots/sessions/a/b"):
-        expect_problem(service.get(path, token), 404, "not-found")
+        expect_problem(fetch(service, path, token), 404, "not-found")
     for path in ("/api/v2/", "/api/v2/x", "/api/v2/aipAgents/agents", "/api/v2/aipAgents/agents/allsessions"):
-        assert foundry_error(service.get(path, token)) == (404, "NOT_FOUND", "Default:NotFound", {})
+        assert foundry_error(fetch(service, path, token)) == (404, "NOT_FOUND", "Default:NotFound", {})
 
 
 @pytest.mark.parametrize("method", METHODS)
