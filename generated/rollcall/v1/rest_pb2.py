@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rollcall/v1/rest.proto\x12\x0brollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x1d\n\x1bListUserSessionsRestRequest\"\xeb\x01\n\x17ListSessionsRestRequest\x12\x12\n\x05limit\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06offset\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x1d\n\x07sort_by\x18\x03 \x01(\tH\x02R\x07sort_by\x88\x01\x01\x12\x16\n\tdirection\x18\x04 \x01(\tH\x03\x88\x01\x01\x12-\n\x0fmetadata_filter\x18\x05 \x01(\tH\x04R\x0fmetadata_filter\x88\x01\x01\x42\x08\n\x06_limitB\t\n\x07_offsetB\n\n\x08_sort_byB\x0c\n\n_directionB\x12\n\x10_metadata_filter\"n\n\x1cListRobotSessionsRestRequest\x12\x11\n\x04page\x18\x01 \x01(\tH\x00\x88\x01\x01\x12#\n\naccount_id\x18\x02 \x01(\tH\x01R\naccount_id\x88\x01\x01\x42\x07\n\x05_pageB\r\n\x0b_account_id\"r\n\x1aGetRobotSessionRestRequest\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06\x62\x65\x66ore\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05limit\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x05\n\x03_idB\t\n\x07_beforeB\x08\n\x06_limit\"3\n\x15ListRobotsRestRequest\x12\x11\n\x04page\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_page\"-\n\x13GetRobotRestRequest\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x05\n\x03_id\"\x91\x01\n\x1fListAllAgentSessionsRestRequest\x12\x16\n\tpage_size\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x17\n\npage_token\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07preview\x18\x03 \x01(\tH\x02\x88\x01\x01\x42\x0c\n\n_page_sizeB\r\n\x0b_page_tokenB\n\n\x08_preview2\xe0\x06\n\x0bRestService\x12\x66\n\x10ListUserSessions\x12(.rollcall.v1.ListUserSessionsRestRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/session0\x01\x12p\n\x0cListSessions\x12$.rollcall.v1.ListSessionsRestRequest\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\x12\t/sessionsZ\x0f\x12\r/api/sessions0\x01\x12\x86\x01\n\x11ListRobotSessions\x12).rollcall.v1.ListRobotSessionsRestRequest\x1a\x14.google.api.HttpBody\"0\x82\xd3\xe4\x93\x02*\x12\x10/robots/sessionsZ\x16\x12\x14/api/robots/sessions\x12\x8c\x01\n\x0fGetRobotSession\x12\'.rollcall.v1.GetRobotSessionRestRequest\x1a\x14.google.api.HttpBody\":\x82\xd3\xe4\x93\x02\x34\x12\x15/robots/sessions/{id}Z\x1b\x12\x19/api/robots/sessions/{id}\x12\x66\n\nListRobots\x12\".rollcall.v1.ListRobotsRestRequest\x1a\x14.google.api.HttpBody\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x07/robotsZ\r\x12\x0b/api/robots\x12l\n\x08GetRobot\x12 .rollcall.v1.GetRobotRestRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12\x0c/robots/{id}Z\x12\x12\x10/api/robots/{id}\x12\x88\x01\n\x14ListAllAgentSessions\x12,.rollcall.v1.ListAllAgentSessionsRestRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\x12$/api/v2/aipAgents/agents/allSessionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16rollcall/v1/rest.proto\x12\x0brollcall.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x1d\n\x1bListUserSessionsRestRequest\"\x8f\x01\n\x17ListSessionsRestRequest\x12\r\n\x05limit\x18\x01 \x03(\t\x12\x0e\n\x06offset\x18\x02 \x03(\t\x12\x18\n\x07sort_by\x18\x03 \x03(\tR\x07sort_by\x12\x11\n\tdirection\x18\x04 \x03(\t\x12(\n\x0fmetadata_filter\x18\x05 \x03(\tR\x0fmetadata_filter\"L\n\x1cListRobotSessionsRestRequest\x12\x0c\n\x04page\x18\x01 \x03(\t\x12\x1e\n\naccount_id\x18\x02 \x03(\tR\naccount_id\"S\n\x1aGetRobotSessionRestRequest\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x03(\t\x12\r\n\x05limit\x18\x03 \x03(\tB\x05\n\x03_id\"%\n\x15ListRobotsRestRequest\x12\x0c\n\x04page\x18\x01 \x03(\t\"-\n\x13GetRobotRestRequest\x12\x0f\n\x02id\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\x05\n\x03_id\"Y\n\x1fListAllAgentSessionsRestRequest\x12\x11\n\tpage_size\x18\x01 \x03(\t\x12\x12\n\npage_token\x18\x02 \x03(\t\x12\x0f\n\x07preview\x18\x03 \x03(\t2\xe0\x06\n\x0bRestService\x12\x66\n\x10ListUserSessions\x12(.rollcall.v1.ListUserSessionsRestRequest\x1a\x14.google.api.HttpBody\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/session0\x01\x12p\n\x0cListSessions\x12$.rollcall.v1.ListSessionsRestRequest\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\x12\t/sessionsZ\x0f\x12\r/api/sessions0\x01\x12\x86\x01\n\x11ListRobotSessions\x12).rollcall.v1.ListRobotSessionsRestRequest\x1a\x14.google.api.HttpBody\"0\x82\xd3\xe4\x93\x02*\x12\x10/robots/sessionsZ\x16\x12\x14/api/robots/sessions\x12\x8c\x01\n\x0fGetRobotSession\x12\'.rollcall.v1.GetRobotSessionRestRequest\x1a\x14.google.api.HttpBody\":\x82\xd3\xe4\x93\x02\x34\x12\x15/robots/sessions/{id}Z\x1b\x12\x19/api/robots/sessions/{id}\x12\x66\n\nListRobots\x12\".rollcall.v1.ListRobotsRestRequest\x1a\x14.google.api.HttpBody\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x07/robotsZ\r\x12\x0b/api/robots\x12l\n\x08GetRobot\x12 .rollcall.v1.GetRobotRestRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12\x0c/robots/{id}Z\x12\x12\x10/api/robots/{id}\x12\x88\x01\n\x14ListAllAgentSessions\x12,.rollcall.v1.ListAllAgentSessionsRestRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\x12$/api/v2/aipAgents/agents/allSessionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,17 +50,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTUSERSESSIONSRESTREQUEST']._serialized_start=96
   _globals['_LISTUSERSESSIONSRESTREQUEST']._serialized_end=125
   _globals['_LISTSESSIONSRESTREQUEST']._serialized_start=128
-  _globals['_LISTSESSIONSRESTREQUEST']._serialized_end=363
-  _globals['_LISTROBOTSESSIONSRESTREQUEST']._serialized_start=365
-  _globals['_LISTROBOTSESSIONSRESTREQUEST']._serialized_end=475
-  _globals['_GETROBOTSESSIONRESTREQUEST']._serialized_start=477
-  _globals['_GETROBOTSESSIONRESTREQUEST']._serialized_end=591
-  _globals['_LISTROBOTSRESTREQUEST']._serialized_start=593
-  _globals['_LISTROBOTSRESTREQUEST']._serialized_end=644
-  _globals['_GETROBOTRESTREQUEST']._serialized_start=646
-  _globals['_GETROBOTRESTREQUEST']._serialized_end=691
-  _globals['_LISTALLAGENTSESSIONSRESTREQUEST']._serialized_start=694
-  _globals['_LISTALLAGENTSESSIONSRESTREQUEST']._serialized_end=839
-  _globals['_RESTSERVICE']._serialized_start=842
-  _globals['_RESTSERVICE']._serialized_end=1706
+  _globals['_LISTSESSIONSRESTREQUEST']._serialized_end=271
+  _globals['_LISTROBOTSESSIONSRESTREQUEST']._serialized_start=273
+  _globals['_LISTROBOTSESSIONSRESTREQUEST']._serialized_end=349
+  _globals['_GETROBOTSESSIONRESTREQUEST']._serialized_start=351
+  _globals['_GETROBOTSESSIONRESTREQUEST']._serialized_end=434
+  _globals['_LISTROBOTSRESTREQUEST']._serialized_start=436
+  _globals['_LISTROBOTSRESTREQUEST']._serialized_end=473
+  _globals['_GETROBOTRESTREQUEST']._serialized_start=475
+  _globals['_GETROBOTRESTREQUEST']._serialized_end=520
+  _globals['_LISTALLAGENTSESSIONSRESTREQUEST']._serialized_start=522
+  _globals['_LISTALLAGENTSESSIONSRESTREQUEST']._serialized_end=611
+  _globals['_RESTSERVICE']._serialized_start=614
+  _globals['_RESTSERVICE']._serialized_end=1478
 # @@protoc_insertion_point(module_scope)

@@ -5,8 +5,10 @@ The documented GET paths of the four systems, answered byte for byte as
 their clients expect.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,49 +50,40 @@ class ListSessionsRestRequest(_message.Message):
     SORT_BY_FIELD_NUMBER: _builtins.int
     DIRECTION_FIELD_NUMBER: _builtins.int
     METADATA_FILTER_FIELD_NUMBER: _builtins.int
-    limit: _builtins.str
-    """An integer, 100 if absent; more than 1000 are never returned."""
-    offset: _builtins.str
-    """An integer, 0 if absent."""
-    sort_by: _builtins.str
-    """`created_at` (default) or `updated_at`."""
-    direction: _builtins.str
-    """`asc` or `desc` (default)."""
-    metadata_filter: _builtins.str
-    """A JSON object whose keys the metadata must have."""
+    @_builtins.property
+    def limit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """An integer, 100 if absent; more than 1000 are never returned."""
+
+    @_builtins.property
+    def offset(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """An integer, 0 if absent."""
+
+    @_builtins.property
+    def sort_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`created_at` (default) or `updated_at`."""
+
+    @_builtins.property
+    def direction(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`asc` or `desc` (default)."""
+
+    @_builtins.property
+    def metadata_filter(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A JSON object whose keys the metadata must have."""
+
     def __init__(
         self,
         *,
-        limit: _builtins.str | None = ...,
-        offset: _builtins.str | None = ...,
-        sort_by: _builtins.str | None = ...,
-        direction: _builtins.str | None = ...,
-        metadata_filter: _builtins.str | None = ...,
+        limit: _abc.Iterable[_builtins.str] | None = ...,
+        offset: _abc.Iterable[_builtins.str] | None = ...,
+        sort_by: _abc.Iterable[_builtins.str] | None = ...,
+        direction: _abc.Iterable[_builtins.str] | None = ...,
+        metadata_filter: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_limit", b"_limit", "_metadata_filter", b"_metadata_filter", "_offset", b"_offset", "_sort_by", b"_sort_by", "direction", b"direction", "limit", b"limit", "metadata_filter", b"metadata_filter", "offset", b"offset", "sort_by", b"sort_by"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_direction", b"_direction", "_limit", b"_limit", "_metadata_filter", b"_metadata_filter", "_offset", b"_offset", "_sort_by", b"_sort_by", "direction", b"direction", "limit", b"limit", "metadata_filter", b"metadata_filter", "offset", b"offset", "sort_by", b"sort_by"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["direction", b"direction", "limit", b"limit", "metadata_filter", b"metadata_filter", "offset", b"offset", "sort_by", b"sort_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__direction: _TypeAlias = _typing.Literal["direction"]  # noqa: Y015
-    _WhichOneofArgType__direction: _TypeAlias = _typing.Literal["_direction", b"_direction"]  # noqa: Y015
-    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
-    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
-    _WhichOneofReturnType__metadata_filter: _TypeAlias = _typing.Literal["metadata_filter"]  # noqa: Y015
-    _WhichOneofArgType__metadata_filter: _TypeAlias = _typing.Literal["_metadata_filter", b"_metadata_filter"]  # noqa: Y015
-    _WhichOneofReturnType__offset: _TypeAlias = _typing.Literal["offset"]  # noqa: Y015
-    _WhichOneofArgType__offset: _TypeAlias = _typing.Literal["_offset", b"_offset"]  # noqa: Y015
-    _WhichOneofReturnType__sort_by: _TypeAlias = _typing.Literal["sort_by"]  # noqa: Y015
-    _WhichOneofArgType__sort_by: _TypeAlias = _typing.Literal["_sort_by", b"_sort_by"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__direction) -> _WhichOneofReturnType__direction | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__metadata_filter) -> _WhichOneofReturnType__metadata_filter | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__offset) -> _WhichOneofReturnType__offset | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__sort_by) -> _WhichOneofReturnType__sort_by | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSessionsRestRequest: _TypeAlias = ListSessionsRestRequest  # noqa: Y015
 
@@ -102,28 +95,25 @@ class ListRobotSessionsRestRequest(_message.Message):
 
     PAGE_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
-    page: _builtins.str
-    """A number from 1; anything else is page 1."""
-    account_id: _builtins.str
-    """Only sessions that this account began; an xid."""
+    @_builtins.property
+    def page(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A number from 1; anything else is page 1."""
+
+    @_builtins.property
+    def account_id(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only sessions that this account began; an xid."""
+
     def __init__(
         self,
         *,
-        page: _builtins.str | None = ...,
-        account_id: _builtins.str | None = ...,
+        page: _abc.Iterable[_builtins.str] | None = ...,
+        account_id: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_page", b"_page", "account_id", b"account_id", "page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_page", b"_page", "account_id", b"account_id", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__account_id: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
-    _WhichOneofArgType__account_id: _TypeAlias = _typing.Literal["_account_id", b"_account_id"]  # noqa: Y015
-    _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
-    _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__account_id) -> _WhichOneofReturnType__account_id | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page) -> _WhichOneofReturnType__page | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRobotSessionsRestRequest: _TypeAlias = ListRobotSessionsRestRequest  # noqa: Y015
 
@@ -138,33 +128,28 @@ class GetRobotSessionRestRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The session."""
-    before: _builtins.str
-    """Only messages older than this one."""
-    limit: _builtins.str
-    """Messages at most: 50 if absent, 1 to 100."""
+    @_builtins.property
+    def before(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only messages older than this one."""
+
+    @_builtins.property
+    def limit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Messages at most: 50 if absent, 1 to 100."""
+
     def __init__(
         self,
         *,
         id: _builtins.str | None = ...,
-        before: _builtins.str | None = ...,
-        limit: _builtins.str | None = ...,
+        before: _abc.Iterable[_builtins.str] | None = ...,
+        limit: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_before", b"_before", "_id", b"_id", "_limit", b"_limit", "before", b"before", "id", b"id", "limit", b"limit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "id", b"id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_before", b"_before", "_id", b"_id", "_limit", b"_limit", "before", b"before", "id", b"id", "limit", b"limit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_id", b"_id", "before", b"before", "id", b"id", "limit", b"limit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__before: _TypeAlias = _typing.Literal["before"]  # noqa: Y015
-    _WhichOneofArgType__before: _TypeAlias = _typing.Literal["_before", b"_before"]  # noqa: Y015
     _WhichOneofReturnType__id: _TypeAlias = _typing.Literal["id"]  # noqa: Y015
     _WhichOneofArgType__id: _TypeAlias = _typing.Literal["_id", b"_id"]  # noqa: Y015
-    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
-    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__before) -> _WhichOneofReturnType__before | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__id) -> _WhichOneofReturnType__id | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
 
 Global___GetRobotSessionRestRequest: _TypeAlias = GetRobotSessionRestRequest  # noqa: Y015
 
@@ -175,20 +160,20 @@ class ListRobotsRestRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAGE_FIELD_NUMBER: _builtins.int
-    page: _builtins.str
-    """A number from 1; anything else is page 1."""
+    @_builtins.property
+    def page(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """A number from 1; anything else is page 1."""
+
     def __init__(
         self,
         *,
-        page: _builtins.str | None = ...,
+        page: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page", b"_page", "page", b"page"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__page: _TypeAlias = _typing.Literal["page"]  # noqa: Y015
-    _WhichOneofArgType__page: _TypeAlias = _typing.Literal["_page", b"_page"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page) -> _WhichOneofReturnType__page | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRobotsRestRequest: _TypeAlias = ListRobotsRestRequest  # noqa: Y015
 
@@ -227,34 +212,29 @@ class ListAllAgentSessionsRestRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
-    page_size: _builtins.str
-    """An integer above 0, 100 if absent; more than 100 are never returned."""
-    page_token: _builtins.str
-    """`nextPageToken` of the page before."""
-    preview: _builtins.str
-    """`true`, or the call is refused."""
+    @_builtins.property
+    def page_size(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """An integer above 0, 100 if absent; more than 100 are never returned."""
+
+    @_builtins.property
+    def page_token(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`nextPageToken` of the page before."""
+
+    @_builtins.property
+    def preview(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`true`, or the call is refused."""
+
     def __init__(
         self,
         *,
-        page_size: _builtins.str | None = ...,
-        page_token: _builtins.str | None = ...,
-        preview: _builtins.str | None = ...,
+        page_size: _abc.Iterable[_builtins.str] | None = ...,
+        page_token: _abc.Iterable[_builtins.str] | None = ...,
+        preview: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_preview", b"_preview", "page_size", b"page_size", "page_token", b"page_token", "preview", b"preview"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_page_token", b"_page_token", "_preview", b"_preview", "page_size", b"page_size", "page_token", b"page_token", "preview", b"preview"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "preview", b"preview"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
-    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
-    _WhichOneofReturnType__page_token: _TypeAlias = _typing.Literal["page_token"]  # noqa: Y015
-    _WhichOneofArgType__page_token: _TypeAlias = _typing.Literal["_page_token", b"_page_token"]  # noqa: Y015
-    _WhichOneofReturnType__preview: _TypeAlias = _typing.Literal["preview"]  # noqa: Y015
-    _WhichOneofArgType__preview: _TypeAlias = _typing.Literal["_preview", b"_preview"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_token) -> _WhichOneofReturnType__page_token | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__preview) -> _WhichOneofReturnType__preview | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListAllAgentSessionsRestRequest: _TypeAlias = ListAllAgentSessionsRestRequest  # noqa: Y015

@@ -30,11 +30,11 @@ class RestServiceStub:
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     def __init__(self, channel):
@@ -84,11 +84,11 @@ class RestServiceServicer:
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     def ListUserSessions(self, request, context):
@@ -193,11 +193,11 @@ class RestService:
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     @staticmethod

@@ -33,11 +33,11 @@ class RestServiceStub:
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     @_typing.overload
@@ -69,11 +69,11 @@ class RestServiceAsyncStub(RestServiceStub):
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -101,11 +101,11 @@ class RestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers the documented paths behind a transcoding proxy.
 
     Parameters are strings with the contract's names (the JSON names here), judged
-    by its own rules; what a contract does not know is ignored. Successful answers are JSON bodies. Errors carry
-    the contract's own body in the trailing metadata `x-error-body`, with
-    `x-http-status` and `x-error-type`, which the proxy puts in place.
-    Credentials are those of each contract: the `authorization` header or its
-    cookie.
+    by its own rules; of several values the last counts, and what a contract does
+    not know is ignored. Successful answers are JSON bodies. Errors carry the
+    contract's own body in the trailing metadata `x-error-body`, with
+    `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
+    are those of each contract: the `authorization` header or its cookie.
     """
 
     @_abc_1.abstractmethod
