@@ -1,5 +1,6 @@
 """Interceptors, outermost first, around every RPC that the server offers."""
 
+import inspect
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
@@ -9,6 +10,8 @@ import grpc
 
 from server.calls import Context
 from server.errors import RollcallError
+
+_SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +45,17 @@ class MaskUnexpected(grpc.aio.ServerInterceptor):
 
 def masked(handler: Any) -> "Handler":
     """Return a handler whose unexpected exceptions become INTERNAL."""
-    wrappers: dict[str, Callable[[Any], Any]] = {
-        "unary_unary": _masked_unary,
-        "unary_stream": _masked_stream,
-        "stream_stream": _masked_stream,
-    }
     changes = {
-        shape: wrap(getattr(handler, shape)) for shape, wrap in wrappers.items() if getattr(handler, shape)
+        shape: _masked_generator(behavior)
+        if inspect.isasyncgenfunction(behavior)
+        else _masked_coroutine(behavior)
+        for shape in _SHAPES
+        if (behavior := getattr(handler, shape)) is not None
     }
     return cast("Handler", handler._replace(**changes))
 
 
-def _masked_unary(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _masked_coroutine(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @wraps(behavior)
     async def call(request: Any, context: Context) -> Any:
         try:
@@ -67,7 +69,7 @@ def _masked_unary(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., Awai
     return call
 
 
-def _masked_stream(behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+def _masked_generator(behavior: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
     @wraps(behavior)
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
