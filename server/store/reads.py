@@ -1,6 +1,7 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
+from server.store.cancellation import Cancellation
 from server.store.failures import translated
 from server.store.tallies import TALLIES
 
@@ -22,11 +24,18 @@ FIRST_BATCH = {False: 101, True: 16}
 Rows = list[Document]
 
 
+@dataclass(frozen=True, slots=True)
+class _NamedCursor:
+    name: str
+    cursor: AsyncCursor[Document]
+
+
 class Reads:
     """Lists, single records and counts."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._database = database
+        self._cancellation = Cancellation(database)
 
     async def ping(self) -> None:
         """Return if the store answers; raise UnavailableError if not."""
@@ -38,7 +47,7 @@ class Reads:
         if query.limit == 0:
             return []
         with translated():
-            rows = await self._cursor(query, (form, *also)).to_list(query.limit)
+            rows = await self._take(self._cursor(query, (form, *also)), query.limit)
         return await self._complete(query, rows, form)
 
     async def stream(self, query: Query, form: str) -> AsyncIterator[tuple[list[bytes], bool]]:
@@ -71,9 +80,9 @@ class Reads:
         try:
             while True:
                 with translated():
-                    rows = await cursor.to_list(min(size, left))
+                    rows = await self._take(cursor, min(size, left))
                 left -= len(rows)
-                last = left == 0 or not cursor.alive
+                last = left == 0 or not cursor.cursor.alive
                 rows = await self._complete(query, rows, form)
                 yield rows, last
                 if last:
@@ -81,7 +90,7 @@ class Reads:
                 taken = sum(len(row[form]) for row in rows)
                 size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(taken, 1)))
         finally:
-            await cursor.close()
+            await cursor.cursor.close()
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
@@ -110,9 +119,13 @@ class Reads:
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
 
-    def _cursor(self, query: Query, fields: Sequence[str]) -> AsyncCursor[Document]:
+    async def _take(self, named: "_NamedCursor", length: int) -> Rows:
+        return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
+
+    def _cursor(self, query: Query, fields: Sequence[str]) -> "_NamedCursor":
+        name = self._cancellation.name()
         # One reply holds the page where it fits into 16 MB; where it does not, the cursor goes on.
-        return self._collection(query.kind).find(
+        cursor = self._collection(query.kind).find(
             find_filter(query),
             _projection((*fields, "id")),
             sort=query.order,
@@ -120,7 +133,9 @@ class Reads:
             limit=query.limit,
             batch_size=min(query.limit, MAX_BATCH) + 1,
             hint=index_for(query.kind, _equalities(query.filter), query.order),
+            comment=name,
         )
+        return _NamedCursor(name, cursor)
 
     async def _complete(self, query: Query, rows: Rows, form: str) -> Rows:
         """Render what has no current rendering: a record of an older version, or too big to keep one."""
