@@ -14,6 +14,7 @@ from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, use
 
 from server import readiness
 from server.auth import Authenticator, authenticator_of
+from server.calls import Limits
 from server.errors import RollcallError
 from server.interceptors import MaskUnexpected
 from server.page_tokens import PageTokens, page_tokens_of
@@ -97,10 +98,11 @@ def _handlers(
     tokens = page_tokens_of(settings)
     pages = Pages(reads, tokens)
     writes = Writes(connection)
+    limits = Limits(settings.request_seconds, settings.mongodb_seconds)
     return (
-        rest.handlers(routes(authenticator, tokens, reads), settings.request_seconds),
+        rest.handlers(routes(authenticator, tokens, reads), limits),
         *(
-            typed.handlers(descriptor, service(pages, writes), authenticator, settings.request_seconds)
+            typed.handlers(descriptor, service(pages, writes), authenticator, limits)
             for descriptor, service in TYPED_SERVICES
         ),
     )

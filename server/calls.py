@@ -1,10 +1,16 @@
 """What every RPC of ours has in common, whichever surface it is on."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 import grpc
 
 from server.credentials import Metadata
+from server.errors import DeadlineExceededError, UnavailableError
+from server.store.failures import deadline
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -14,7 +20,25 @@ def metadata_of(context: Context) -> Metadata:
     return cast("Metadata", context.invocation_metadata() or ())
 
 
-def time_limit(context: Context, seconds: float) -> float:
-    """Return how long a call may still take: its own deadline, at most `seconds`."""
-    remaining = context.time_remaining()
-    return seconds if remaining is None else max(0.0, min(seconds, remaining))
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a call may take, and that it may wait for the store at a time."""
+
+    call: float
+    store: float
+
+    @asynccontextmanager
+    async def around(self, context: Context) -> AsyncIterator[None]:
+        """End what is inside when the call's time is over: its own deadline's, or ours.
+
+        Raises DeadlineExceededError at the caller's deadline, UnavailableError at ours.
+        """
+        remaining = context.time_remaining()
+        own = self.call if remaining is None else max(0.0, remaining)
+        seconds = min(own, self.call)
+        try:
+            async with asyncio.timeout(seconds):
+                with deadline(min(seconds, self.store)):
+                    yield
+        except TimeoutError:
+            raise (UnavailableError if own >= self.call else DeadlineExceededError) from None

@@ -50,10 +50,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000",)
     """Origins of browsers that may call, comma-separated."""
 
-    request_seconds: float = Field(8.0, gt=0, le=9.5)
-    """A call without a nearer deadline ends after this long; Envoy answers for it after 10."""
-    mongodb_select_seconds: float = Field(2.0, gt=0, le=9)
-    """How long a call waits for a usable MongoDB node."""
+    request_seconds: float = Field(8.0, gt=0, le=9)
+    """A call ends after this long, if its deadline is not nearer; Envoy answers for it after 9.5."""
+    mongodb_seconds: float = Field(5.0, gt=0, le=9)
+    """How long a call waits for MongoDB at a time: to find a node, to answer, and to try again."""
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -1,6 +1,5 @@
 """RestService: from the wire to a REST module and back."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,11 +11,10 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 from rollcall.v1 import rest_pb2
 
-from server.calls import Context, metadata_of, time_limit
-from server.errors import DeadlineExceededError, RollcallError
+from server.calls import Context, Limits, metadata_of
+from server.errors import RollcallError
 from server.rest.answer import JSON_TYPE, ContractError, ErrorAnswer
 from server.rest.call import RestCall, read_fields, rest_call
-from server.store.failures import deadline
 
 CHUNK_BYTES = 1 << 20
 
@@ -45,44 +43,39 @@ class Route:
     streams: bool = False
 
 
-def handlers(routes: dict[str, Route], seconds: float) -> grpc.GenericRpcHandler:
-    """Return the RPCs of RestService; a call without a nearer deadline ends after `seconds`."""
+def handlers(routes: dict[str, Route], limits: Limits) -> grpc.GenericRpcHandler:
+    """Return the RPCs of RestService."""
     if set(routes) != {method.name for method in _SERVICE.methods}:
         raise LookupError("every RPC of RestService needs one route")
     return grpc.method_handlers_generic_handler(
-        _SERVICE.full_name, {name: _handler(name, route, seconds) for name, route in routes.items()}
+        _SERVICE.full_name, {name: _handler(name, route, limits) for name, route in routes.items()}
     )
 
 
-def _handler(name: str, route: Route, seconds: float) -> "grpc.RpcMethodHandler[Any, Any]":
+def _handler(name: str, route: Route, limits: Limits) -> "grpc.RpcMethodHandler[Any, Any]":
     read = partial(read_fields, _SERVICE.methods_by_name[name].input_type)
     if route.streams:
-        return grpc.unary_stream_rpc_method_handler(partial(_stream, route, seconds), read)
-    return grpc.unary_unary_rpc_method_handler(partial(_unary, route, seconds), read)
+        return grpc.unary_stream_rpc_method_handler(partial(_stream, route, limits), read)
+    return grpc.unary_unary_rpc_method_handler(partial(_unary, route, limits), read)
 
 
-async def _unary(route: Route, seconds: float, fields: dict[str, str], context: Context) -> bytes:
+async def _unary(route: Route, limits: Limits, fields: dict[str, str], context: Context) -> bytes:
     call = rest_call(fields, metadata_of(context))
     answer: Callable[[RestCall], Awaitable[bytes]] = route.answer
-    async with _errors_as_of(route, call, context):
-        limit = time_limit(context, seconds)
-        async with asyncio.timeout(limit):
-            with deadline(limit):
-                return _http_body(await answer(call))
+    async with _errors_as_of(route, call, context), limits.around(context):
+        return _http_body(await answer(call))
 
 
 async def _stream(
-    route: Route, seconds: float, fields: dict[str, str], context: Context
+    route: Route, limits: Limits, fields: dict[str, str], context: Context
 ) -> AsyncIterator[bytes]:
     call = rest_call(fields, metadata_of(context))
     chunks: AsyncIterator[bytes] = route.answer(call)
     async with _errors_as_of(route, call, context):
         while True:
-            # The limit is on the store, not on the time that a slow caller takes to read.
-            limit = time_limit(context, seconds)
-            async with asyncio.timeout(limit):
-                with deadline(limit):
-                    chunk = await anext(chunks, None)
+            # Each chunk has its time: a slow reader may take longer than a call.
+            async with limits.around(context):
+                chunk = await anext(chunks, None)
             if chunk is None:
                 return
             for start in range(0, len(chunk), CHUNK_BYTES):
@@ -96,9 +89,6 @@ async def _errors_as_of(route: Route, call: RestCall, context: Context) -> Async
         yield
     except ContractError as error:
         await _refuse(context, _CODES[error.answer.status], error.answer)
-    except TimeoutError:
-        late = DeadlineExceededError()
-        await _refuse(context, late.code, route.module.error(late, call))
     except RollcallError as error:
         await _refuse(context, error.code, route.module.error(error, call))
     except Exception:

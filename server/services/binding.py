@@ -1,6 +1,5 @@
 """From a servicer's methods to grpc: who calls, how long it may take, how errors are told."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -13,11 +12,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.auth import Authenticator
-from server.calls import Context, metadata_of, time_limit
+from server.calls import Context, Limits, metadata_of
 from server.credentials import bearer_or_bare
-from server.errors import DeadlineExceededError, InvalidArgumentError, RollcallError
+from server.errors import InvalidArgumentError, RollcallError
 from server.records.caller import Caller
-from server.store.failures import deadline
 
 Method = Callable[[Any, Caller], Awaitable[bytes]]
 
@@ -27,25 +25,25 @@ log = logging.getLogger(__name__)
 
 
 def handlers(
-    service: ServiceDescriptor, servicer: object, authenticator: Authenticator, seconds: float
+    service: ServiceDescriptor, servicer: object, authenticator: Authenticator, limits: Limits
 ) -> grpc.GenericRpcHandler:
     """Return the RPCs of a service.
 
     `ListSessions` is the servicer's `list_sessions(request, caller)`, which returns
-    the serialized response.  A call without a nearer deadline ends after `seconds`.
+    the serialized response.
     """
     return grpc.method_handlers_generic_handler(
         service.full_name,
-        {method.name: _handler(method, servicer, authenticator, seconds) for method in service.methods},
+        {method.name: _handler(method, servicer, authenticator, limits) for method in service.methods},
     )
 
 
 def _handler(
-    method: MethodDescriptor, servicer: object, authenticator: Authenticator, seconds: float
+    method: MethodDescriptor, servicer: object, authenticator: Authenticator, limits: Limits
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     answer: Method = getattr(servicer, _WORD_START.sub("_", method.name).lower())
     read = partial(_read, GetMessageClass(method.input_type))
-    return grpc.unary_unary_rpc_method_handler(partial(_call, answer, authenticator, seconds), read)
+    return grpc.unary_unary_rpc_method_handler(partial(_call, answer, authenticator, limits), read)
 
 
 def _read(request: type[Message], data: bytes) -> Message | None:
@@ -57,16 +55,12 @@ def _read(request: type[Message], data: bytes) -> Message | None:
 
 
 async def _call(
-    answer: Method, authenticator: Authenticator, seconds: float, request: Message | None, context: Context
+    answer: Method, authenticator: Authenticator, limits: Limits, request: Message | None, context: Context
 ) -> bytes:
     try:
-        limit = time_limit(context, seconds)
-        async with asyncio.timeout(limit):
-            with deadline(limit):
-                caller = await authenticator.identify(bearer_or_bare(metadata_of(context)))
-                return await answer(_readable(request), caller)
-    except TimeoutError:
-        await _abort(context, DeadlineExceededError())
+        async with limits.around(context):
+            caller = await authenticator.identify(bearer_or_bare(metadata_of(context)))
+            return await answer(_readable(request), caller)
     except RollcallError as error:
         await _abort(context, error)
     except Exception:

@@ -39,7 +39,7 @@ def connect(settings: Settings) -> Connection:
         "w": "majority",
         "journal": True,
         "connectTimeoutMS": CONNECT_MS,
-        "serverSelectionTimeoutMS": round(settings.mongodb_select_seconds * 1000),
+        "serverSelectionTimeoutMS": round(settings.mongodb_seconds * 1000),
         "socketTimeoutMS": round(settings.request_seconds * 1000),
     }
     uri = settings.mongodb_uri.get_secret_value()

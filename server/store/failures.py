@@ -12,7 +12,7 @@ from pymongo.errors import (
     WaitQueueTimeoutError,
 )
 
-from server.errors import DeadlineExceededError, UnavailableError
+from server.errors import UnavailableError
 
 deadline = pymongo.timeout
 """`with deadline(seconds):` bounds every operation inside, its retries included."""
@@ -25,9 +25,7 @@ def translated() -> Iterator[None]:
     """Turn a driver's error about the store's health into ours; others go on."""
     try:
         yield
-    except ExecutionTimeout:
-        raise DeadlineExceededError from None
-    except (ConnectionFailure, WaitQueueTimeoutError):
+    except (ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError):
         raise UnavailableError from None
     except OperationFailure as error:
         if error.code == WRITE_CONFLICT:
