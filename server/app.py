@@ -68,7 +68,9 @@ _OPTIONS = (
     # Tokens and queries of tens of kilobytes are legal.
     ("grpc.max_metadata_size", METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5000),
+    # Envoy pings an idle connection every 10 s; the default allows one in 5 minutes.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+    ("grpc.keepalive_permit_without_calls", 1),
 )
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import orjson
 import psutil
+from pymongo.asynchronous.database import AsyncDatabase
 
 from server import tokens
 from server.app import KINDS
@@ -53,7 +54,9 @@ class Stack:
     def token(self, sub: str, tenant: str | None = None, **claims: Any) -> str:
         """Return a token that lasts an hour; `claims` as of Caller, and `expires_in`."""
         lifetime = claims.pop("expires_in", timedelta(hours=1))
-        sets = {name: frozenset(claims.pop(name, ())) for name in ("permissions", "scopes", "groups")}
+        sets: dict[str, Any] = {
+            name: frozenset(claims.pop(name, ())) for name in ("permissions", "scopes", "groups")
+        }
         caller = Caller(sub=sub, tenant=tenant or sub, **sets, **claims)
         return tokens.sign(self.settings, caller, lifetime)
 
@@ -88,6 +91,15 @@ class Stack:
             await connection.close()
 
         _in_own_loop(run())
+
+    @contextlib.asynccontextmanager
+    async def database(self) -> AsyncIterator[AsyncDatabase[dict[str, Any]]]:
+        """Open the service's database in the caller's event loop."""
+        connection = driver.connect(self.settings)
+        try:
+            yield connection.database
+        finally:
+            await connection.close()
 
     def part(self, name: str) -> psutil.Process:
         """Return the running mongod, envoy or server ("serve")."""

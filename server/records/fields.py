@@ -65,8 +65,10 @@ def _number(value: Any) -> int | float:
 
 
 def _int32(value: Any) -> int:
-    if (type(value) is int or (type(value) is float and value.is_integer())) and value in INT32:
-        return int(value)
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is int and value in INT32:
+        return value
     raise FieldError("must be an integer of 32 bits")
 
 

@@ -36,9 +36,17 @@ Visible = Callable[[Document], Awaitable[bool]]
 """Whether the caller sees a record, by the stored fields that decide it."""
 
 
+Complete = Callable[[Any, Owner], None]
+"""Sets what a new record's writer left out, from its owner."""
+
+
 async def everything(_: Document) -> bool:
     """See every record of the owner."""
     return True
+
+
+def nothing_more(_: Any, __: Owner) -> None:
+    """Leave a new record as its writer sent it."""
 
 
 def require_writer(caller: Caller) -> None:
@@ -58,11 +66,14 @@ class Owned:
 class Resources:
     """The typed records of one kind; `field` is the request field that carries one."""
 
-    def __init__(self, kind: Kind, field: str, reads: Reads, writes: Writes) -> None:
+    def __init__(
+        self, kind: Kind, field: str, reads: Reads, writes: Writes, complete: Complete = nothing_more
+    ) -> None:
         self._kind = kind
         self._field = field
         self._reads = reads
         self._writes = writes
+        self._complete = complete
 
     async def get(self, owner: Owner, key: str, visible: Visible = everything) -> bytes:
         """Return a record's message; raise NotFoundError if the caller sees none."""
@@ -106,7 +117,7 @@ class Resources:
         for _ in range(UPDATE_TRIES):
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
-                creation = Creation(self._document(message, owned, self._field))
+                creation = Creation(self._new_document(message, owned, self._field))
                 return unframed((await self._created([creation]))[0])
             if row is None:
                 raise self._missing(key)
@@ -146,7 +157,9 @@ class Resources:
         return row if row is not None and await visible(row) else None
 
     def _creation(self, caller: Caller, request: Any, owned: Owned, path: str) -> Creation:
-        document = self._document(getattr(request, self._field), owned, path)
+        if not request.HasField(self._field):
+            raise InvalidArgumentError(path, "is required")
+        document = self._new_document(getattr(request, self._field), owned, path)
         if not request.request_id:
             return Creation(document)
         asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
@@ -171,6 +184,10 @@ class Resources:
             raise self._missing(creations[error.index].document["id"]) from None
         return [document[PB] for document in documents]
 
+    def _new_document(self, message: Message, owned: Owned, path: str) -> Document:
+        self._complete(message, owned.owner)
+        return self._document(message, owned, path)
+
     def _document(self, message: Message, owned: Owned, path: str) -> Document:
         """Return the document of a typed message.
 
@@ -187,6 +204,7 @@ class Resources:
     def _changed(self, row: Document, message: Any, paths: FieldMask, owned: Owned) -> Document:
         current: Any = message_of(self._kind, row[PB])
         extra = {name: getattr(current, name) for name in self._kind.unprinted}
+        _set_parents(message, paths)
         paths.MergeMessage(message, current, replace_message_field=True, replace_repeated_field=True)
         setattr(current, self._kind.key, getattr(message, self._kind.key))
         if self._kind.changed and not _covers(paths, self._kind.changed):
@@ -229,6 +247,15 @@ def _check_extra(name: str, codec: Codec, value: Any) -> None:
         codec.check(value)
     except FieldError as error:
         raise error.within(name) from None
+
+
+def _set_parents(message: Any, mask: FieldMask) -> None:
+    """Set what a mask's nested fields are in: MergeMessage would skip them, rather than clear them."""
+    for path in mask.paths:
+        parent = message
+        for name in path.split(".")[:-1]:
+            parent = getattr(parent, name)
+            parent.SetInParent()
 
 
 def _covers(mask: FieldMask, path: str) -> bool:

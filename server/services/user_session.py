@@ -4,6 +4,7 @@ from rollcall.v1 import user_session_pb2 as pb
 
 from server.records import user_session
 from server.records.caller import Caller
+from server.records.kind import Owner
 from server.services.ownership import TenantView, named
 from server.services.paging import Pages, page_size
 from server.services.resources import Owned, Resources
@@ -17,7 +18,7 @@ class UserSessionService:
 
     def __init__(self, pages: Pages, writes: Writes) -> None:
         self._pages = pages
-        self._records = Resources(user_session.KIND, "user_session", pages.reads, writes)
+        self._records = Resources(user_session.KIND, "user_session", pages.reads, writes, _complete)
 
     async def list_user_sessions(self, request: pb.ListUserSessionsRequest, caller: Caller) -> bytes:
         owner, view = _owner(request.user_id, caller)
@@ -32,12 +33,14 @@ class UserSessionService:
         return await self._records.get(owner, request.uuid, view.sees)
 
     async def create_user_session(self, request: pb.CreateUserSessionRequest, caller: Caller) -> bytes:
-        return await self._records.create(caller, request, _new(request.user_session, caller))
+        return await self._records.create(caller, request, _owned(request.user_session, caller))
 
     async def batch_create_user_sessions(
         self, request: pb.BatchCreateUserSessionsRequest, caller: Caller
     ) -> bytes:
-        return await self._records.batch_create(caller, request.requests, lambda record: _new(record, caller))
+        return await self._records.batch_create(
+            caller, request.requests, lambda record: _owned(record, caller)
+        )
 
     async def update_user_session(self, request: pb.UpdateUserSessionRequest, caller: Caller) -> bytes:
         owned = _owned(request.user_session, caller)
@@ -59,8 +62,6 @@ def _owned(record: pb.UserSession, caller: Caller) -> Owned:
     return Owned({"user_id": user_id}, {"developer_id": caller.tenant})
 
 
-def _new(record: pb.UserSession, caller: Caller) -> Owned:
-    owned = _owned(record, caller)
+def _complete(record: pb.UserSession, owner: Owner) -> None:
     if not record.HasField("user_info"):
-        record.user_info.string_value = owned.owner["user_id"]
-    return owned
+        record.user_info.string_value = owner["user_id"]

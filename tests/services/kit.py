@@ -62,7 +62,8 @@ class Refusal:
 
     @property
     def fields(self) -> list[str]:
-        return [violation.field for violation in self.details["BadRequest"].field_violations]
+        bad_request = self.details.get("BadRequest", error_details_pb2.BadRequest())
+        return [violation.field for violation in bad_request.field_violations]
 
 
 def refusal_of(error: Any) -> Refusal:

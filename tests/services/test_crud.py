@@ -704,12 +704,12 @@ def test_a_batch_with_a_used_request_id_writes_nothing_and_names_it(resource: Re
 
 
 @batched
-def test_a_request_id_twice_in_one_batch_is_refused_or_makes_one_record(
+def test_a_request_id_twice_in_one_batch_is_refused(
     resource: Resource, who: Caller
 ) -> None:
     id_ = str(uuid.uuid4())
-    different = who.refused(resource.batch([resource.record(), resource.record()], [id_, id_]))
-    assert (different.code, different.fields) == (Code.INVALID_ARGUMENT, ["requests[1].request_id"])
+    refusal = who.refused(resource.batch([resource.record(), resource.record()], [id_, id_]))
+    assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["requests[1].request_id"])
 
 
 def test_a_request_id_of_what_was_deleted_since_is_not_found(who: Caller) -> None:

@@ -1,0 +1,1 @@
+"""The benchmark: rollcall beside its peers and its limits, on one machine, over one MongoDB."""

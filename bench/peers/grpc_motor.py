@@ -1,0 +1,43 @@
+"""gRPC peer: motor, and one message a document."""
+
+import asyncio
+import os
+from typing import Any
+
+import grpc
+from motor.motor_asyncio import AsyncIOMotorClient
+from rollcall.v1 import session_pb2 as pb
+from rollcall.v1 import session_pb2_grpc
+
+Context = grpc.aio.ServicerContext[pb.ListSessionsRequest, pb.ListSessionsResponse]
+
+
+class SessionService(session_pb2_grpc.SessionServiceServicer):
+    """Lists sessions."""
+
+    def __init__(self, client: Any) -> None:
+        self._sessions = client[os.environ["MONGODB_DATABASE"]]["grpc_sessions"]
+
+    async def ListSessions(  # type: ignore[override] # noqa: N802 # asyncio, and grpc's name
+        self, request: pb.ListSessionsRequest, context: Context
+    ) -> pb.ListSessionsResponse:
+        """List a tenant's sessions, the newest first."""
+        owner = dict(context.invocation_metadata() or ())["x-developer-id"]
+        cursor = self._sessions.find({"developer_id": owner}, {"_id": 0})
+        limit = request.page_size
+        documents = await cursor.sort([("created_at", -1), ("id", -1)]).limit(limit).to_list(limit)
+        return pb.ListSessionsResponse(sessions=[pb.Session(**document) for document in documents])
+
+
+async def main() -> None:
+    """Serve until stopped."""
+    server = grpc.aio.server()
+    client: Any = AsyncIOMotorClient(os.environ["MONGODB_URI"])
+    session_pb2_grpc.add_SessionServiceServicer_to_server(SessionService(client), server)
+    server.add_insecure_port(f"127.0.0.1:{os.environ['PORT']}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,204 @@
+"""`rollcall import`, `show` and `migrate`, as an operator types them."""
+
+import json
+import os
+import pty
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.records import session as sessions
+from server.records.kind import JSON
+from tests.stack import ROLLCALL, Stack, lines_of
+
+
+def session(**changes: Any) -> dict[str, Any]:
+    return {
+        "situation": None,
+        "system_template": None,
+        "summary": None,
+        "render_templates": True,
+        "token_budget": None,
+        "context_overflow": None,
+        "auto_run_tools": False,
+        "forward_tool_calls": False,
+        "recall_options": None,
+        "id": str(uuid.uuid4()),
+        "metadata": {},
+        "created_at": "2026-01-01T00:00:00Z",
+        "updated_at": "2026-01-01T00:00:00.123456789Z",
+        "kind": None,
+    } | changes
+
+
+def text_of(*lines: Any) -> bytes:
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def tenant() -> str:
+    return f"tenant-{uuid.uuid4()}"
+
+
+def listed(stack: Stack, owner: str) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = stack.get("/sessions?limit=1000", stack.token(owner)).json()["items"]
+    return items
+
+
+def test_files_and_stdin_are_imported(stack: Stack, tmp_path: Path) -> None:
+    owner = tenant()
+    bodies = [session(), session(), session()]
+    lines = lines_of("session", {"developer_id": owner}, *bodies)
+    for name, line in zip("ab", lines, strict=False):
+        (tmp_path / name).write_bytes(text_of(line))
+    done = stack.command("import", str(tmp_path / "a"), "-", str(tmp_path / "b"), stdin=text_of(lines[2]))
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert done.stderr.decode() == "imported 3 records, refused 0 lines\n"
+    assert {item["id"] for item in listed(stack, owner)} == {body["id"] for body in bodies}
+
+
+def test_what_is_there_is_replaced(stack: Stack) -> None:
+    owner = tenant()
+    body = session(situation="first")
+    for situation in ("first", "second"):
+        (line,) = lines_of("session", {"developer_id": owner}, body | {"situation": situation})
+        assert stack.command("import", "-", stdin=text_of(line)).returncode == 0
+    assert [item["situation"] for item in listed(stack, owner)] == ["second"]
+
+
+def test_bad_lines_are_named_and_the_rest_goes_in(stack: Stack, tmp_path: Path) -> None:
+    owner = tenant()
+    good, bad, unknown = lines_of(
+        "session",
+        {"developer_id": owner},
+        session(),
+        session(recall_options={"mode": "guess"}),
+        session(colour="red"),
+    )
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(text_of(bad) + b"\n{\n" + text_of(good, unknown))
+    done = stack.command("import", str(file))
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        f"{file}:1: recall_options.mode: must be one of vector, text, hybrid",
+        f"{file}:3: line: is not JSON",
+        f"{file}:5: colour: is not a key of this contract",
+        "imported 1 records, refused 3 lines",
+    ]
+    assert len(listed(stack, owner)) == 1
+
+
+def test_strict_stops_at_the_first_bad_line(stack: Stack) -> None:
+    owner = tenant()
+    first, last = lines_of("session", {"developer_id": owner}, session(), session())
+    done = stack.command("import", "--strict", "-", stdin=text_of(first, {}, last))
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "-:2: kind: is required",
+        "imported 1 records, refused 1 lines",
+    ]
+    assert len(listed(stack, owner)) == 1
+
+
+def test_a_file_that_is_not_there_is_named(stack: Stack) -> None:
+    done = stack.command("import", "/nowhere/lines.jsonl")
+    assert done.returncode == 2
+    assert b"rollcall: /nowhere/lines.jsonl: No such file or directory" in done.stderr
+
+
+def test_progress_shows_on_a_terminal_alone(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    file.write_bytes(
+        text_of(*lines_of("session", {"developer_id": tenant()}, *(session() for _ in range(2000))))
+    )
+    terminal, other_end = pty.openpty()
+    with subprocess.Popen(
+        [ROLLCALL, "import", str(file)], stderr=other_end, env=stack.environment | {"TERM": "xterm"}
+    ) as process:
+        os.close(other_end)
+        shown = b""
+        while True:
+            try:
+                part = os.read(terminal, 4096)
+            except OSError:  # Linux ends a terminal so.
+                break
+            if not part:
+                break
+            shown += part
+        assert process.wait() == 0
+    os.close(terminal)
+    assert "━" in shown.decode()
+
+
+def test_messages_come_with_their_session(stack: Stack) -> None:
+    account = {
+        "id": "cc5lnd2s1s4652adtu50",
+        "joined": "2026-01-01T00:00:00Z",
+        "handle": "h",
+        "name": "n",
+        "roles": [],
+    }
+    message = {"id": "m1", "role": "user", "parts": [{"text": "hi"}], "created_at": "2026-01-02T00:00:00Z"}
+    body = {"id": "cc5lnd2s1s4652adtu5g", "name": "", "created_by": account, "messages": [message]}
+    done = stack.command("import", "-", stdin=text_of(*lines_of("robot_session", {}, body)))
+    assert done.returncode == 0, done.stderr
+    answer = stack.get(f"/robots/sessions/{body['id']}", stack.token("x", permissions=["USE_ROBOTS"]))
+    assert answer.json()["message_list"]["messages"] == [message]
+
+
+def test_show_prints_a_record_as_its_contract_does(stack: Stack) -> None:
+    owner, body = tenant(), session(metadata={"å": [1.5, None]})
+    stack.load(*lines_of("session", {"developer_id": owner}, body))
+    done = stack.command("show", "session", body["id"], "--owner", f"developer_id={owner}")
+    assert json.loads(done.stdout) == body
+    assert done.stdout.count(b"\n") > len(body)
+
+
+SHOW_ERRORS = {
+    "another owner's": (
+        ["session", str(uuid.uuid4()), "--owner", "developer_id=x"],
+        1,
+        "there is no session",
+    ),
+    "no owner": (["session", "x"], 2, "needs --owner developer_id="),
+    "an owner without a name": (["session", "x", "--owner", "acme"], 2, "NAME=VALUE"),
+    "no such kind": (["meeting", "x"], 2, "KIND: must be one of user_session, session,"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "status", "text"), SHOW_ERRORS.values(), ids=SHOW_ERRORS)
+def test_show_says_what_is_wrong(stack: Stack, arguments: list[str], status: int, text: str) -> None:
+    done = stack.command("show", *arguments)
+    assert (done.returncode, done.stdout) == (status, b"")
+    assert text in done.stderr.decode()
+
+
+async def test_an_old_rendering_is_made_new_on_read_and_by_migrate(stack: Stack) -> None:
+    owner = tenant()
+    bodies = sorted((session() for _ in range(150)), key=lambda body: str(body["id"]), reverse=True)
+    stack.load(*lines_of("session", {"developer_id": owner}, *bodies))
+    async with stack.database() as database:
+        collection = database[sessions.KIND.collection]
+        await collection.update_many({"owner.developer_id": owner}, {"$rename": {JSON: "json0"}})
+        assert listed(stack, owner) == bodies
+        done = stack.command("migrate")
+        assert (done.returncode, done.stderr.decode()) == (0, "renewed 150 records\n")
+        assert await collection.count_documents({"owner.developer_id": owner, JSON: {"$exists": True}}) == 150
+        assert await collection.count_documents({"json0": {"$exists": True}}) == 0
+    assert listed(stack, owner) == bodies
+    assert b"renewed 0 records" in stack.command("migrate").stderr
+
+
+def test_a_record_too_big_for_both_forms_is_listed_all_the_same(stack: Stack) -> None:
+    owner, body = tenant(), session(situation="x" * (9 << 20))
+    stack.load(*lines_of("session", {"developer_id": owner}, body, session()))
+    assert body in listed(stack, owner)
+    assert b"renewed 0 records" in stack.command("migrate").stderr
+
+
+def test_a_record_that_no_document_can_hold_is_refused(stack: Stack) -> None:
+    (line,) = lines_of("session", {"developer_id": tenant()}, session(situation="x" * (16 << 20)))
+    done = stack.command("import", "-", stdin=text_of(line))
+    assert done.stderr.decode().splitlines()[0] == "-:1: record: must not take more than 15 MiB"

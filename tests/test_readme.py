@@ -1,0 +1,333 @@
+"""The documents: every command of the README works, and its tables say what the code does."""
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from google.api import annotations_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import SecretStr
+from rollcall.v1 import rest_pb2
+
+from server import errors
+from server.app import SERVICES
+from server.settings import PREFIX, Settings
+from tests.stack import Stack, free_port, running_stack
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+BIN = Path(sys.executable).parent
+SECONDS = 60
+
+BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+CODE = {text: language for language, text in BLOCKS if language != "text"}
+
+TOKEN = "export TOKEN="
+FETCH = "await fetch("
+SERVE = "rollcall serve\n"
+INSTALL = "pip install .\n"
+PRINTS = {
+    'Bearer $TOKEN" http://127.0.0.1:8080/session\n': r'^\[\{"uuid":".*\}\]$',
+    "better-auth.session_token": r'^\[\{"uuid":".*\}\]$',
+    "/sessions?limit=2": r'^\{"items":\[\{.*"plan":"pro".*"plan":"pro".*\}\]\}$',
+    "/robots/sessions?page=1": r'^\{"page_size":20,.*"sessions":\[\{.*"d0vlmou9foa4085cnu50"',
+    "&before=": r'^\{"id":"d8c62gqj4j01o3c2hntg",.*"message_list":\{"page_size":2,"results":2,"next_before":',
+    "robots?page=2": r'^\{"page_size":50,.*"current_page":2,.*"robots":\[\{',
+    "/robots/d6241lteg0vc65vcss60": r'^\{"id":"d6241lteg0vc65vcss60",.*"playbook":"',
+    "pageSize=2": r'^\{"data":\[\{"rid":"ri\..*\],"nextPageToken":"v1\.',
+    "Julep(": r"^[0-9a-f-]{36} .*\n[0-9a-f-]{36} ",
+    "FoundryClient(": r"^ri\.aip-agents\.\.session\.\S+ .*\n(ri\.\S+ .*\n){60}",
+    "CreateSessionRequest(": r"^[0-9a-f-]{36} It arrives on Tuesday\.\n.*NOT_FOUND RECORD_NOT_FOUND\n$",
+    "asyncio.run(": r"^([0-9a-f-]{36} \S+Z \d+\n){3}$",
+    "50051 list": r"^grpc\.health\.v1\.Health\n(.*\n)*rollcall\.v1\.UserSessionService\n$",
+    "describe": r"message ListSessionsRequest \{",
+    "SessionService/ListSessions": r'"situation": .*"nextPageToken": "v1\.',
+    "/v1/sessions?pageSize=1": (
+        r'^\{"sessions":\[\{.*"nextPageToken":"v1\..*\}'
+        r'\{"situation":"Order 7 is late\.".*\}\{.*"summary":"It arrives on Tuesday\.".*\}\{.*"etag":"\w+"\}$'
+    ),
+    "sessions:search": r'^\{"sessions":\[\{.*"plan":"pro".*"nextPageToken":"v1\.',
+    "Health/Check": r'"status": "SERVING"',
+    "rollcall import -": r'^\{\n  "rid": "ri\.aip-agents\.\.session\.first",\n(.*\n)*\}\n$',
+    "rollcall migrate": r"^renewed 0 records\n$",
+    "envoy --mode validate": r"envoy\.yaml' OK",
+}
+"""A part of each block that runs as it is, and what it prints."""
+
+ELSEWHERE = {
+    TOKEN: "every other block runs with it",
+    FETCH: "test_fetch_from_a_browser",
+    SERVE: "test_serve: it runs until it is stopped",
+    INSTALL: "test_stubs_are_installed_with_types: it would fetch every dependency again",
+    "make run\n": "test_make_targets: it is `rollcall up`, on which all blocks here run",
+    "make test\n": "test_make_targets: it is what runs this",
+}
+"""A part of each block that does not run as it is, and what stands for it."""
+
+
+def block(part: str) -> str:
+    """The block that has a part."""
+    found = [text for text in CODE if part in text]
+    assert len(found) == 1, f"{part!r} is in {len(found)} blocks"
+    return found[0]
+
+
+def test_every_block_is_run_or_has_a_reason() -> None:
+    accounted = [block(part) for part in (*PRINTS, *ELSEWHERE)]
+
+    assert sorted(accounted) == sorted(CODE)
+    assert len(CODE) == sum(language != "text" for language, _ in BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """What `make run` starts."""
+    with running_stack(tmp_path_factory.mktemp("readme") / "data", arguments=()) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def environment(demo: Stack) -> dict[str, str]:
+    """A shell of the reader's, with the token."""
+    script = f'{here(block(TOKEN), demo)}\nprintf %s "$TOKEN"'
+    return demo.environment | {"TOKEN": run(["bash", "-euo", "pipefail", "-c", script], demo.environment)}
+
+
+def here(text: str, stack: Stack) -> str:
+    """A block with this machine's ports and paths."""
+    replaced = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.settings.rest_port}")
+    return replaced.replace("127.0.0.1:50051", stack.grpc).replace(".venv/bin/", f"{BIN}/")
+
+
+def run(command: list[str], environment: dict[str, str], stdin: str = "") -> str:
+    """What a command prints; it must succeed."""
+    ran = subprocess.run(
+        command,
+        input=stdin,
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr + ran.stdout
+    return ran.stdout or ran.stderr
+
+
+@pytest.mark.parametrize("part", PRINTS)
+def test_block_works(part: str, demo: Stack, environment: dict[str, str]) -> None:
+    text = block(part)
+    if CODE[text] == "python":
+        printed = run([sys.executable, "-"], environment, here(text, demo))
+    else:
+        assert CODE[text] == "sh"
+        printed = run(["bash", "-euo", "pipefail", "-c", here(text, demo)], environment)
+
+    assert re.search(PRINTS[part], printed, re.DOTALL), printed[:2000]
+
+
+def test_fetch_from_a_browser(demo: Stack, environment: dict[str, str]) -> None:
+    origin = demo.settings.cors_origins[0]
+    asked = {
+        "origin": origin,
+        "access-control-request-method": "GET",
+        "access-control-request-headers": "authorization",
+    }
+
+    preflight = httpx.options(f"{demo.rest}/session", headers=asked)
+    answer = demo.get("/session", environment["TOKEN"], headers={"origin": origin})
+
+    for response in (preflight, answer):
+        assert response.status_code == 200
+        assert response.headers["access-control-allow-origin"] == origin
+        assert response.headers["access-control-allow-credentials"] == "true"
+    assert "authorization" in preflight.headers["access-control-allow-headers"]
+    node = shutil.which("node")
+    if node is not None:  # what it fetches is judged above
+        script = f"const token = process.env.TOKEN;\n{here(block(FETCH), demo)}"
+        assert (
+            run([node, "--input-type=module", "-e", script], environment) == f"200 {len(answer.json())}\n"
+        )
+
+
+def test_serve(demo: Stack, tmp_path: Path) -> None:
+    keys = tmp_path / "page_token_keys"
+    keys.write_text("a secret of a good length for page tokens\n")
+    script = here(block(SERVE), demo)
+    for shown, used in {
+        "mongodb://db1,db2,db3/?replicaSet=rs0": demo.settings.mongodb_uri.get_secret_value(),
+        "/etc/rollcall/page_token_keys": str(keys),
+        f"{BIN}/rollcall serve": f"exec {BIN}/rollcall serve",
+    }.items():
+        assert shown in script
+        script = script.replace(shown, used)
+    port = free_port()
+    environment = os.environ | {"ROLLCALL_GRPC_PORT": str(port)}
+
+    with subprocess.Popen(
+        ["bash", "-euo", "pipefail", "-c", script],  # noqa: S607 # the reader's shell
+        env=environment,
+        stderr=subprocess.PIPE,
+    ) as server:
+        try:
+            await_serving(f"127.0.0.1:{port}", server)
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(SECONDS) == 0
+
+
+def await_serving(target: str, server: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + SECONDS
+    with grpc.insecure_channel(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        while True:
+            assert server.poll() is None, "the server has ended"
+            assert time.monotonic() < end, "the server is not healthy"
+            try:
+                answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=1)  # type: ignore[attr-defined] # missing in its stubs
+            except grpc.RpcError:
+                answer = None
+            if answer is not None and answer.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+            time.sleep(0.05)
+
+
+def test_stubs_are_installed_with_types() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    stubs = ROOT / "generated" / "rollcall"
+
+    assert "generated/rollcall" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert (stubs / "py.typed").is_file()
+    assert (stubs / "v1" / "service_config.json").is_file()
+    for proto in (ROOT / "protos" / "rollcall" / "v1").glob("*.proto"):
+        for ending in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi"):
+            assert (stubs / "v1" / f"{proto.stem}{ending}").is_file()
+
+
+def test_make_targets() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for text in DOCUMENTS.values()
+        for target in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)
+    }
+
+    assert named <= targets
+    assert {"run", "test"} <= named
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    headings = re.findall(r"^#+ (.*)$", DOCUMENTS[name], re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for target in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[name]):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
+
+
+def test_every_documented_path_and_service_is_described() -> None:
+    for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        assert f"{rule.get}`" in README, rule.get
+    for service in SERVICES:
+        name = service.rpartition(".")[2]
+        assert name in README, name
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the table under a header."""
+    lines = README.split(f"{header}\n", 1)[1].splitlines()[1:]
+    ends = next(number for number, line in enumerate(lines) if not line.startswith("|"))
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:ends]]
+
+
+def docstrings(source: str) -> dict[str, str]:
+    """The texts below a class's attributes, in one line each."""
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    found = {}
+    for attribute, below in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(attribute, ast.AnnAssign) and isinstance(below, ast.Expr):
+            assert isinstance(attribute.target, ast.Name)
+            found[attribute.target.id] = " ".join(ast.literal_eval(below.value).split())
+    return found
+
+
+def printed(default: Any) -> str:
+    """A default as an operator would write it into the environment."""
+    if default is None:
+        return "–"
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def test_settings_table_is_that_of_the_code() -> None:
+    table = rows("| variable | default | meaning |")
+    described = {name: meaning for name, _, meaning in table}
+    meanings = docstrings(inspect.getsource(Settings))
+    expected = []
+    for name, field in Settings.model_fields.items():
+        variable = f"`{PREFIX}{name}`".upper()
+        expected.append([variable, printed(field.default), meanings.get(name) or described.get(variable)])
+
+    assert table == expected
+    assert all(described.values())
+
+
+def raised() -> set[tuple[str, type[errors.RollcallError]]]:
+    """Every reason in the code, with the error that carries it."""
+    found = {(error.reason, error) for error in _errors(errors.RollcallError) if "reason" in vars(error)}
+    for path in (ROOT / "server").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
+                error = getattr(errors, call.func.id, None)
+                for keyword in call.keywords if inspect.isclass(error) else ():
+                    if keyword.arg == "reason":
+                        found.add((_value(keyword.value), error))
+    return found
+
+
+def _errors(error: type[errors.RollcallError]) -> Iterator[type[errors.RollcallError]]:
+    yield error
+    for derived in error.__subclasses__():
+        yield from _errors(derived)
+
+
+def _value(expression: ast.expr) -> str:
+    value = getattr(errors, expression.id) if isinstance(expression, ast.Name) else ast.literal_eval(expression)
+    assert isinstance(value, str)
+    return value
+
+
+def details(error: type[Any]) -> str:
+    """The types of an error's details beside ErrorInfo, as the table prints them."""
+    made = error("field", "rule") if issubclass(error, errors.InvalidArgumentError) else error("message")
+    return ", ".join(detail.DESCRIPTOR.name for detail in made.details()[1:]) or "–"
+
+
+def test_reasons_table_is_that_of_the_code() -> None:
+    table = rows("| reason | gRPC code | when | further details |")
+    expected = {(f"`{reason}`", error.code.name, details(error)) for reason, error in raised()}
+
+    assert sorted((reason, code, more) for reason, code, _, more in table) == sorted(expected)
+    assert all(when for _, _, when, _ in table)
