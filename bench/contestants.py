@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from google.api import annotations_pb2
+
 from bench.parts import (
-    DESCRIPTORS,
     ROOT,
     BenchError,
     Part,
@@ -26,6 +27,8 @@ LIMIT, PEER, OURS, CONTROL = "limit", "peer", "rollcall", "control"
 DATABASE = "bench"
 PAGES = (20, 100)
 NODE_PEERS = ROOT / "bench" / "peers" / "node"
+_GOOGLEAPIS = Path(annotations_pb2.__file__).parent.parent.parent
+"""Holds google/api/*.proto."""
 
 FASTAPI_MODEL = "FastAPI, motor, response_model"
 MOTOR, PYMONGO = "rollcall, motor", "rollcall, pymongo"
@@ -86,7 +89,7 @@ def _peer(  # noqa: PLR0913, PLR0917 # a row of the table
         "MONGODB_URI": mongod.uri(mongo_port),
         "MONGODB_DATABASE": DATABASE,
         "MONGO_PORT": str(mongo_port),
-        "DESCRIPTORS": str(DESCRIPTORS),
+        "PROTO_PATH": f"{ROOT / 'protos'}:{_GOOGLEAPIS}",
         "NODE_ENV": "production",
     }
     return Contestant(name, protocol, role, port, {"server": _start(parts, program, env), "mongod": mongo})

@@ -15,11 +15,10 @@ from server.settings import PREFIX, Settings, load
 
 START_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parent.parent
-DESCRIPTORS = ROOT / "generated" / "rollcall" / "v1" / "descriptors.binpb"
 
 SECRETS = {
-    "ROLLCALL_JWT_SECRET": "the secret of a benchmark, which nobody else uses",
-    "ROLLCALL_PAGE_TOKEN_KEYS": "the key of a benchmark, which nobody else uses",
+    "ROLLCALL_JWT_SECRET": "a secret that only the benchmark uses for tokens",
+    "ROLLCALL_PAGE_TOKEN_KEYS": "a secret that only the benchmark uses for pages",
 }
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PPID, _UTIME, _STIME = 1, 11, 12

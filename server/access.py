@@ -6,8 +6,10 @@ from server.records.query import Query
 from server.store.reads import Reads, Rows
 
 
-async def accessible_page(reads: Reads, query: Query, caller: Caller, form: str, *also: str) -> Rows:
-    """Return a page of agent sessions, all with agents on record that `caller` may access.
+async def accessible_page(
+    reads: Reads, query: Query, caller: Caller, form: str, max_bytes: float, *also: str
+) -> tuple[Rows, bool]:
+    """Return a page of agent sessions, all with agents that `caller` may access, and whether there is more.
 
     The page is read first and its few agents are judged after; if some are denied,
     it is read again without them.  Each turn denies at least one more agent.
@@ -15,13 +17,14 @@ async def accessible_page(reads: Reads, query: Query, caller: Caller, form: str,
     denied: set[str] = set()
     while True:
         page = query if not denied else query.without("agent", denied)
-        rows = await reads.find(page, form, "agent", *also)
+        # One row more is judged with the page, so that no token leads to an empty one.
+        rows, more = await reads.page(page.one_more(), form, max_bytes, "agent", *also)
         agents = {row["agent"] for row in rows} - denied
         granted = (
             await reads.matching(agent.KIND, agent.accessible(agents, caller), "id") if agents else set()
         )
         if agents <= granted:
-            return rows
+            return rows[: query.limit], more or len(rows) > query.limit
         denied |= agents - granted
 
 

@@ -16,6 +16,15 @@ from google.rpc import error_details_pb2, status_pb2
 DOMAIN = "rollcall"
 
 
+MAX_ECHO = 200
+"""How many characters of a caller's own input an error repeats: errors travel in headers."""
+
+
+def shortened(text: str) -> str:
+    """Return the caller's input as an error may repeat it."""
+    return text if len(text) <= MAX_ECHO else f"{text[:MAX_ECHO]}…"
+
+
 class RollcallError(Exception):
     """The root of all deliberate errors; itself the one for everything unexpected.
 
@@ -68,6 +77,7 @@ class InvalidArgumentError(RollcallError):
     reason = "INVALID_FIELD"
 
     def __init__(self, field: str, rule: str, *, reason: str | None = None) -> None:
+        field = shortened(field)
         super().__init__(f"{field}: {rule}", reason=reason, metadata={"field": field})
         self.field = field
         self.rule = rule
@@ -100,6 +110,7 @@ class _ResourceError(RollcallError):
     """An error about one record, which it names."""
 
     def __init__(self, message: str, *, resource_type: str = "", resource_name: str = "") -> None:
+        resource_name = shortened(resource_name)
         super().__init__(message, metadata={"resource": resource_name} if resource_name else None)
         self.resource_type = resource_type
         self.resource_name = resource_name

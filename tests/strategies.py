@@ -5,6 +5,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -268,17 +269,20 @@ _UNUSUAL_TEXTS = (
 _ALPHABET = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
 
 
+@cache
 def texts(min_size: int = 0) -> Strategy:
     """Return any text: all scripts, emoji, controls, but no NUL."""
     unusual = st.sampled_from([text for text in _UNUSUAL_TEXTS if len(text) >= min_size])
     return unusual | st.text(_ALPHABET, min_size=min_size, max_size=20)
 
 
+@cache
 def int32s() -> Strategy:
     """Return integers that the contracts call int, and their ends."""
     return st.sampled_from((*INT32, 0, -1, 1)) | st.integers(*INT32)
 
 
+@cache
 def numbers() -> Strategy:
     """Return integers within ±2^53 and finite doubles, with the difficult ones often."""
     return (
@@ -307,6 +311,7 @@ def _written(moment: int, digits: int, offset: int, separator: str, zulu: str) -
     return f"{day}{separator}{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02}{fraction}{zone}"
 
 
+@cache
 def times(since: str | None = None) -> Strategy:
     """Return RFC 3339 times of the years 1 to 9999, as people write them: 0 to 9 digits, any offset."""
     first = YEAR_1 if since is None else instant(since)
@@ -322,11 +327,13 @@ def times(since: str | None = None) -> Strategy:
     )
 
 
+@cache
 def uuids() -> Strategy:
     """Return UUIDs as text; a few in upper case."""
     return st.uuids().map(str) | st.uuids().map(lambda each: str(each).upper())
 
 
+@cache
 def xids() -> Strategy:
     """Return xids."""
     return st.text("0123456789abcdefghijklmnopqrstuv", min_size=20, max_size=20)
@@ -342,6 +349,7 @@ def _nest(leaf: Any, shape: list[bool], key: str) -> Any:
     return leaf
 
 
+@cache
 def jsons() -> Strategy:
     """Return any JSON: bushy values, and thin ones of up to 27 levels, for a place below one container."""
     bushy = st.recursive(
@@ -354,6 +362,7 @@ def jsons() -> Strategy:
     return bushy | thin
 
 
+@cache
 def objects() -> Strategy:
     """Return any JSON object, of up to 28 levels."""
     return st.dictionaries(_KEYS, jsons(), max_size=3)
@@ -397,6 +406,7 @@ def deep_dialogue(levels: int) -> list[Document]:
     return made
 
 
+@cache
 def dialogues() -> Strategy:
     """Return dialogues: flat, bushy, and thin ones of up to 28 arrays."""
     return st.lists(
@@ -409,6 +419,7 @@ def dialogues() -> Strategy:
     ) | st.integers(0, MAX_DEPTH).map(lambda levels: deep_dialogue(levels) if levels else [])
 
 
+@cache
 def user_sessions() -> Strategy:
     """Return user sessions."""
     strings = st.lists(texts(), max_size=3)
@@ -449,6 +460,7 @@ def user_sessions() -> Strategy:
     )
 
 
+@cache
 def recall_options() -> Strategy:
     """Return recall options, of which any may be left out."""
     return st.fixed_dictionaries(
@@ -469,6 +481,7 @@ def recall_options() -> Strategy:
     )
 
 
+@cache
 def sessions() -> Strategy:
     """Return sessions of Julep."""
     return st.fixed_dictionaries(
@@ -491,6 +504,7 @@ def sessions() -> Strategy:
     )
 
 
+@cache
 def accounts() -> Strategy:
     """Return accounts."""
     role = st.fixed_dictionaries(
@@ -515,6 +529,7 @@ def accounts() -> Strategy:
     )
 
 
+@cache
 def robots() -> Strategy:
     """Return robots."""
     return st.fixed_dictionaries(
@@ -533,6 +548,7 @@ def robots() -> Strategy:
     )
 
 
+@cache
 def robot_messages() -> Strategy:
     """Return messages of robot sessions."""
     return st.fixed_dictionaries(
@@ -550,6 +566,7 @@ def robot_messages() -> Strategy:
     )
 
 
+@cache
 def robot_sessions() -> Strategy:
     """Return robot sessions, without messages."""
     return st.fixed_dictionaries(
@@ -564,6 +581,7 @@ def robot_sessions() -> Strategy:
     )
 
 
+@cache
 def rids(kind: str) -> Strategy:
     """Return resource identifiers: mostly as in the documents, some as strange as the pattern allows."""
     usual = st.uuids().map(lambda each: f"ri.aip-agents..{kind}.{each}")
@@ -574,6 +592,7 @@ def rids(kind: str) -> Strategy:
     return usual | strange
 
 
+@cache
 def agent_sessions(expires_since: str | None = None) -> Strategy:
     """Return agent sessions that expire at `expires_since` or later."""
     return st.fixed_dictionaries(

@@ -156,8 +156,8 @@ def test_a_method_that_is_not_there_is_unimplemented(
     channels: tuple[grpc.Channel, grpc.Channel], path: str
 ) -> None:
     for channel in channels:
+        unknown: Any = channel.unary_unary(path)
         with pytest.raises(grpc.RpcError) as caught:
-            unknown: Any = channel.unary_unary(path)
             unknown(b"", timeout=SECONDS)
         error: Any = caught.value
         assert error.code() == grpc.StatusCode.UNIMPLEMENTED

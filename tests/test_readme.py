@@ -28,12 +28,14 @@ from server.settings import PREFIX, Settings
 from tests.stack import Stack, free_port, running_stack
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+README = DOCUMENTS["README.md"]
+CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
 BIN = Path(sys.executable).parent
 SECONDS = 60
+NONE = "\N{EN DASH}"
 
-BLOCKS = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
 CODE = {text: language for language, text in BLOCKS if language != "text"}
 
 TOKEN = "export TOKEN="
@@ -50,12 +52,12 @@ PRINTS = {
     "/robots/d6241lteg0vc65vcss60": r'^\{"id":"d6241lteg0vc65vcss60",.*"playbook":"',
     "pageSize=2": r'^\{"data":\[\{"rid":"ri\..*\],"nextPageToken":"v1\.',
     "Julep(": r"^[0-9a-f-]{36} .*\n[0-9a-f-]{36} ",
-    "FoundryClient(": r"^ri\.aip-agents\.\.session\.\S+ .*\n(ri\.\S+ .*\n){60}",
-    "CreateSessionRequest(": r"^[0-9a-f-]{36} It arrives on Tuesday\.\n.*NOT_FOUND RECORD_NOT_FOUND\n$",
+    "FoundryClient(": r"^(ri\.aip-agents\.\.session\.\S+ .*\n){51,}$",
+    "CreateSessionRequest(": r"^[0-9a-f-]{36} It arrives on Tuesday\.\nNOT_FOUND RECORD_NOT_FOUND\n$",
     "asyncio.run(": r"^([0-9a-f-]{36} \S+Z \d+\n){3}$",
     "50051 list": r"^grpc\.health\.v1\.Health\n(.*\n)*rollcall\.v1\.UserSessionService\n$",
     "describe": r"message ListSessionsRequest \{",
-    "SessionService/ListSessions": r'"situation": .*"nextPageToken": "v1\.',
+    "SessionService/ListSessions": r'"situation": [\s\S]*"next_page_token": "v1\.',
     "/v1/sessions?pageSize=1": (
         r'^\{"sessions":\[\{.*"nextPageToken":"v1\..*\}'
         r'\{"situation":"Order 7 is late\.".*\}\{.*"summary":"It arrives on Tuesday\.".*\}\{.*"etag":"\w+"\}$'
@@ -138,7 +140,7 @@ def test_block_works(part: str, demo: Stack, environment: dict[str, str]) -> Non
         assert CODE[text] == "sh"
         printed = run(["bash", "-euo", "pipefail", "-c", here(text, demo)], environment)
 
-    assert re.search(PRINTS[part], printed, re.DOTALL), printed[:2000]
+    assert re.search(PRINTS[part], printed), printed[:2000]
 
 
 def test_fetch_from_a_browser(demo: Stack, environment: dict[str, str]) -> None:
@@ -160,9 +162,8 @@ def test_fetch_from_a_browser(demo: Stack, environment: dict[str, str]) -> None:
     node = shutil.which("node")
     if node is not None:  # what it fetches is judged above
         script = f"const token = process.env.TOKEN;\n{here(block(FETCH), demo)}"
-        assert (
-            run([node, "--input-type=module", "-e", script], environment) == f"200 {len(answer.json())}\n"
-        )
+        shown = run([node, "--input-type=module", "-e", script], environment)
+        assert shown == f"200 {len(answer.json())}\n"
 
 
 def test_serve(demo: Stack, tmp_path: Path) -> None:
@@ -251,9 +252,9 @@ def test_every_documented_path_and_service_is_described() -> None:
         assert name in README, name
 
 
-def rows(header: str) -> list[list[str]]:
+def rows(header: str, document: str = README) -> list[list[str]]:
     """The cells of the table under a header."""
-    lines = README.split(f"{header}\n", 1)[1].splitlines()[1:]
+    lines = document.split(f"{header}\n", 1)[1].splitlines()[1:]
     ends = next(number for number, line in enumerate(lines) if not line.startswith("|"))
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:ends]]
 
@@ -273,7 +274,7 @@ def docstrings(source: str) -> dict[str, str]:
 def printed(default: Any) -> str:
     """A default as an operator would write it into the environment."""
     if default is None:
-        return "–"
+        return NONE
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     if isinstance(default, tuple):
@@ -301,9 +302,9 @@ def raised() -> set[tuple[str, type[errors.RollcallError]]]:
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
                 error = getattr(errors, call.func.id, None)
-                for keyword in call.keywords if inspect.isclass(error) else ():
-                    if keyword.arg == "reason":
-                        found.add((_value(keyword.value), error))
+                if inspect.isclass(error) and issubclass(error, errors.RollcallError):
+                    reasons = [word.value for word in call.keywords if word.arg == "reason"]
+                    found |= {(_value(reason), error) for reason in reasons}
     return found
 
 
@@ -314,15 +315,15 @@ def _errors(error: type[errors.RollcallError]) -> Iterator[type[errors.RollcallE
 
 
 def _value(expression: ast.expr) -> str:
-    value = getattr(errors, expression.id) if isinstance(expression, ast.Name) else ast.literal_eval(expression)
-    assert isinstance(value, str)
-    return value
+    if isinstance(expression, ast.Name):
+        return str(getattr(errors, expression.id))
+    return str(ast.literal_eval(expression))
 
 
 def details(error: type[Any]) -> str:
     """The types of an error's details beside ErrorInfo, as the table prints them."""
     made = error("field", "rule") if issubclass(error, errors.InvalidArgumentError) else error("message")
-    return ", ".join(detail.DESCRIPTOR.name for detail in made.details()[1:]) or "–"
+    return ", ".join(detail.DESCRIPTOR.name for detail in made.details()[1:]) or NONE
 
 
 def test_reasons_table_is_that_of_the_code() -> None:
@@ -331,3 +332,96 @@ def test_reasons_table_is_that_of_the_code() -> None:
 
     assert sorted((reason, code, more) for reason, code, _, more in table) == sorted(expected)
     assert all(when for _, _, when, _ in table)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The rooms that a module imports from, as the table names them; and motor."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "server":
+            names |= {f"server.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    rooms = {name.split(".")[1] for name in names if name.startswith("server.")}
+    folders = {room for room in rooms if (ROOT / "server" / room).is_dir()}
+    outside = {"rollcall": "generated", "motor": "motor"}
+    return (
+        folders
+        | ({"top files"} if rooms - folders else set())
+        | {outside[top] for name in names if (top := name.partition(".")[0]) in outside}
+    )
+
+
+def test_rooms_import_what_the_table_allows() -> None:
+    table = {
+        room.strip("`"): may
+        for room, _, may in rows("| where | what lives there | may import |", CONTRIBUTING)
+    }
+    for folder in sorted((ROOT / "server").iterdir()):
+        if not (folder / "__init__.py").is_file():
+            continue
+        allowed = set(table[f"server/{folder.name}/"].replace("`", "").split(", ")) | {folder.name}
+        if folder.name == "store":
+            allowed.add("motor")
+        for module in sorted(folder.rglob("*.py")):
+            assert imports_of(module) <= allowed, module
+
+
+def recipe() -> list[tuple[str, str, str]]:
+    """The steps of the fifth system: the file that each is about, its language, its text."""
+    text = CONTRIBUTING.partition("## A fifth system")[2]
+    steps = re.findall(
+        r"`([\w/.]+\.(?:proto|py|yaml))`(?:(?!```)[\s\S])*```(\w+)\n([\s\S]*?)^```$", text, re.MULTILINE
+    )
+    assert len(steps) == text.count("```") // 2
+    return steps
+
+
+def changed(text: str, diff: str) -> str:
+    """A file after a change; every hunk has one place."""
+    for hunk in diff.removeprefix("@@\n").split("\n@@\n"):
+        lines = [line or " " for line in hunk.strip("\n").split("\n")]
+        before = "\n".join(line[1:] for line in lines if line[0] == " ")
+        assert text.count(f"{before}\n") == 1, before
+        text = text.replace(f"{before}\n", "".join(f"{line[1:]}\n" for line in lines))
+    return text
+
+
+APP_IMPORTS = """\
+from rollcall.v1 import note_pb2
+from server.records import note
+from server.rest.note import NoteRest
+from server.services.note import NoteService
+
+KINDS:"""
+
+
+def test_recipe_of_a_fifth_system(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for name in ("deploy", "envoy.yaml", "generated", "protos", "server"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        tree.mkdir(exist_ok=True)
+        copy(ROOT / name, tree / name)
+    (tree / ".venv").symlink_to(sys.prefix)
+    for path, language, text in recipe():
+        file = tree / path
+        file.write_text(changed(file.read_text(), text) if language == "diff" else text)
+    app = tree / "server" / "app.py"
+    app.write_text(app.read_text().replace("KINDS:", APP_IMPORTS, 1))
+    environment = os.environ | {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'generated'}"}
+    subprocess.run(["deploy/generate", "generated"], cwd=tree, check=True, timeout=SECONDS)
+
+    with running_stack(tmp_path / "data", environment=environment) as stack:
+        writer = {"authorization": f"Bearer {stack.token('ada', scopes=['sessions:write'])}"}
+        made = httpx.post(f"{stack.rest}/v1/notes", json={"title": "Milk"}, headers=writer).json()
+        answers = [stack.get("/notes", stack.token("ada")), stack.get("/notes"), stack.get("/notes/none")]
+
+    assert [answer.status_code for answer in answers] == [200, 401, 404]
+    note = {"id": made["id"], "title": "Milk", "pinnedTo": None, "createdAt": made["createdAt"]}
+    assert [answer.json() for answer in answers] == [
+        {"notes": [note]},
+        {"fault": "who are you?"},
+        {"fault": "Not found"},
+    ]

@@ -6,7 +6,6 @@ canonical as an integer.
 """
 
 import json
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -89,7 +88,7 @@ def check_object(value: Any) -> dict[str, Any]:
 
 def from_struct(struct: Struct) -> dict[str, Any]:
     """Return a Struct as JSON."""
-    return {name: from_value(value) for name, value in struct.fields.items()}
+    return {name: _from(name, value) for name, value in struct.fields.items()}
 
 
 def from_value(value: Value) -> Any:
@@ -98,7 +97,7 @@ def from_value(value: Value) -> Any:
     if kind == "struct_value":
         return from_struct(value.struct_value)
     if kind == "list_value":
-        return _from_values(value.list_value.values)
+        return [_from(f"[{index}]", item) for index, item in enumerate(value.list_value.values)]
     if kind == "null_value":
         return None
     if kind is None:
@@ -106,5 +105,8 @@ def from_value(value: Value) -> Any:
     return getattr(value, kind)
 
 
-def _from_values(values: Iterable[Value]) -> list[Any]:
-    return [from_value(value) for value in values]
+def _from(name: str, value: Value) -> Any:
+    try:
+        return from_value(value)
+    except FieldError as error:
+        raise error.within(name) from None

@@ -161,10 +161,20 @@ def list_of(item: Codec) -> Codec:
 def wrapped_list_of(item: Codec, wrapper: type[Message], field: str = "items") -> Codec:
     """Return the codec of an array that can be null: in protobuf, a message around a `repeated` field."""
     plain = list_of(item)
+
+    def inside(step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def wrapped(value: Any) -> Any:
+            try:
+                return step(value)
+            except FieldError as error:
+                raise error.within("", field) from None
+
+        return wrapped
+
     return Codec(
-        plain.check,
+        inside(plain.check),
         lambda values: wrapper(**{field: plain.to_proto(values)}),
-        lambda message: plain.from_proto(getattr(message, field)),
+        inside(lambda message: plain.from_proto(getattr(message, field))),
     )
 
 

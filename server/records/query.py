@@ -1,6 +1,6 @@
 """What a list asks of the store: data, no driver."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +39,8 @@ class Query:
         """Return the query from `skip` records further on."""
         return replace(self, skip=skip)
 
-    def without(self, field: str, values: Iterable[str]) -> "Query":
+    def without(self, field: str, values: Collection[str]) -> "Query":
         """Return the query without records that have one of `values` in a field."""
+        if field in self.filter:
+            return replace(self, limit=0) if self.filter[field] in values else self
         return self.where(**{field: {"$nin": sorted(values)}})

@@ -36,4 +36,5 @@ class FieldError(ValueError):
 
 
 def _joined(path: list[str]) -> str:
-    return "".join(step if step.startswith("[") else f".{step}" for step in path).removeprefix(".")
+    steps = (step if step.startswith("[") else f".{step}" for step in path if step)
+    return "".join(steps).removeprefix(".")

@@ -1,5 +1,6 @@
 """Foundry's `GET /api/v2/aipAgents/agents/allSessions`: keyset pages behind sealed tokens."""
 
+import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -51,13 +52,11 @@ class AgentSessionRest:
         _check_preview(call.query.get("preview"))
         size = _page_size(call.query.get("pageSize"))
         after = self._position(call.query.get("pageToken"), caller)
-        query = agent_session.unexpired(
-            {"user_id": caller.sub, "client_id": caller.client_id}, size + 1, after
-        )
-        rows = await accessible_page(self._reads, query, caller, JSON, "updated")
-        data = b'{"data":[%b]' % b",".join([row[JSON] for row in rows[:size]])
-        if len(rows) > size:
-            last = rows[size - 1]
+        query = agent_session.unexpired({"user_id": caller.sub, "client_id": caller.client_id}, size, after)
+        rows, more = await accessible_page(self._reads, query, caller, JSON, math.inf, "updated")
+        data = b'{"data":[%b]' % b",".join([row[JSON] for row in rows])
+        if more:
+            last = rows[-1]
             token = self._tokens.seal((last["updated"], last["id"]), *_binding(caller))
             return b'%b,"nextPageToken":%b}' % (data, orjson.dumps(token))
         return data + b"}"

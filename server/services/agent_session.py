@@ -8,7 +8,7 @@ from server.records import agent, agent_session
 from server.records.caller import Caller
 from server.records.kind import PB, Document
 from server.services.ownership import TenantView, named
-from server.services.paging import Pages, joined, page_size
+from server.services.paging import PAGE_BYTES, Pages, joined, page_size
 from server.services.resources import Owned, Resources
 from server.store.writes import Writes
 
@@ -34,10 +34,10 @@ class AgentSessionService:
         if caller.may_name_owners:
             return await self._pages.answer(query, request, caller, response)
         query = self._pages.resumed(query, request, caller)
-        rows = await accessible_page(self._pages.reads, query.one_more(), caller, PB, "updated")
-        if len(rows) > size:
-            response.next_page_token = self._pages.token(query, rows[size - 1], request, caller)
-        return joined(rows[:size], PB, response)
+        rows, more = await accessible_page(self._pages.reads, query, caller, PB, PAGE_BYTES, "updated")
+        if more:
+            response.next_page_token = self._pages.token(query, rows[-1], request, caller)
+        return joined(rows, PB, response)
 
     async def get_agent_session(self, request: pb.GetAgentSessionRequest, caller: Caller) -> bytes:
         _require_reader(caller)

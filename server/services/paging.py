@@ -26,15 +26,18 @@ class Pages:
         self.reads = reads
         self._tokens = tokens
 
-    async def answer(self, query: Query, request: Any, caller: Caller, response: Any) -> bytes:
-        """Return a serialized List response: the page behind the request's token, and `response`."""
+    async def answer(
+        self, query: Query, request: Any, caller: Caller, response: Any, *, numbered: bool = False
+    ) -> bytes:
+        """Return a serialized List response: the page behind the request's token, and `response`.
+
+        A numbered page is followed by the next number, not by a token.
+        """
         query = self.resumed(query, request, caller)
         form = form_of(query.kind, request.view)
         order = [name for name, _ in query.order]
-        if query.limit == 0:
-            return b""
         rows, more = await self.reads.page(query, form, PAGE_BYTES, *order)
-        if more:
+        if more and not numbered:
             response.next_page_token = self.token(query, rows[-1], request, caller)
         return joined(rows, form, response)
 

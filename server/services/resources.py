@@ -5,6 +5,7 @@ is read, judged and written.
 """
 
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -19,14 +20,24 @@ from server.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
+    shortened,
 )
 from server.records import times
 from server.records.caller import Caller
-from server.records.fields import Codec
+from server.records.fields import NAME, Codec
 from server.records.kind import PB, Document, Kind, Owner, message_of, stored, unframed
 from server.records.violation import FieldError
 from server.store.reads import Reads
-from server.store.writes import Creation, ExistsError, GoneError, RequestIdError, StaleError, Writes
+from server.store.writes import (
+    Creation,
+    ExistsError,
+    GoneError,
+    RequestIdError,
+    StaleError,
+    Whole,
+    WholeMissingError,
+    Writes,
+)
 
 MAX_BATCH = 1000
 UPDATE_TRIES = 8
@@ -57,10 +68,11 @@ def require_writer(caller: Caller) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """Whose record it is, and what else it carries that REST does not print."""
+    """Whose record it is, what else it carries that REST does not print, and what it is a part of."""
 
     owner: Owner
     extra: Mapping[str, Any]
+    whole: Whole | None = None
 
 
 class Resources:
@@ -77,7 +89,7 @@ class Resources:
 
     async def get(self, owner: Owner, key: str, visible: Visible = everything) -> bytes:
         """Return a record's message; raise NotFoundError if the caller sees none."""
-        row = await self._find(owner, key, visible)
+        row = await self._find(owner, self._required_key(key, self._kind.key), visible)
         if row is None:
             raise self._missing(key)
         return unframed(row[PB])
@@ -98,6 +110,7 @@ class Resources:
         require_writer(caller)
         if len(requests) > MAX_BATCH:
             raise InvalidArgumentError("requests", f"must not be more than {MAX_BATCH}")
+        _check_distinct([request.request_id for request in requests])
         creations = [
             self._creation(
                 caller, request, owned(getattr(request, self._field)), f"requests[{index}].{self._field}"
@@ -161,10 +174,10 @@ class Resources:
             raise InvalidArgumentError(path, "is required")
         document = self._new_document(getattr(request, self._field), owned, path)
         if not request.request_id:
-            return Creation(document)
+            return Creation(document, whole=owned.whole)
         asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        asker = f"{caller.tenant}/{caller.sub}/{self._kind.name}"
-        return Creation(document, f"{asker}/{request.request_id}", asked)
+        request_id = json.dumps([caller.tenant, caller.sub, self._kind.name, request.request_id])
+        return Creation(document, request_id, asked, owned.whole)
 
     async def _created(self, creations: Sequence[Creation], *, batch: bool = False) -> list[bytes]:
         try:
@@ -182,6 +195,11 @@ class Resources:
             ) from None
         except GoneError as error:
             raise self._missing(creations[error.index].document["id"]) from None
+        except WholeMissingError as error:
+            whole = error.whole
+            raise NotFoundError(
+                "There is no such record", resource_type=whole.kind.name, resource_name=whole.id["id"]
+            ) from None
         return [document[PB] for document in documents]
 
     def _new_document(self, message: Message, owned: Owned, path: str) -> Document:
@@ -195,8 +213,10 @@ class Resources:
         """
         schema = self._kind.schema
         try:
+            for name in self._kind.owner:
+                _check(name, NAME, owned.owner[name])
             for name, codec in self._kind.extras.items():
-                _check_extra(name, codec, owned.extra[name])
+                _check(name, codec, owned.extra[name])
             return stored(self._kind, owned.owner, schema.check(schema.from_proto(message)), owned.extra)
         except FieldError as error:
             raise InvalidArgumentError(f"{path}.{error.proto_path}".rstrip("."), error.rule) from None
@@ -225,7 +245,9 @@ class Resources:
             return FieldMask(paths=[field.name for field, _ in message.ListFields()])
         for path in mask.paths:
             if not FieldMask(paths=[path]).IsValidForDescriptor(cast("Descriptor", message.DESCRIPTOR)):
-                raise InvalidArgumentError("update_mask", f"{path!r} is not a field of {self._field}")
+                raise InvalidArgumentError(
+                    "update_mask", f"{shortened(path)!r} is not a field of {self._field}"
+                )
         return mask
 
     def _required_key(self, key: str, field: str) -> str:
@@ -242,11 +264,19 @@ class Resources:
         )
 
 
-def _check_extra(name: str, codec: Codec, value: Any) -> None:
+def _check(name: str, codec: Codec, value: Any) -> None:
     try:
         codec.check(value)
     except FieldError as error:
         raise error.within(name) from None
+
+
+def _check_distinct(request_ids: Sequence[str]) -> None:
+    seen: set[str] = set()
+    for index, request_id in enumerate(request_ids):
+        if request_id and request_id in seen:
+            raise InvalidArgumentError(f"requests[{index}].request_id", "is that of an item before")
+        seen.add(request_id)
 
 
 def _set_parents(message: Any, mask: FieldMask) -> None:

@@ -11,8 +11,8 @@ from server.records.fields import XID
 from server.records.query import Query
 from server.records.violation import FieldError
 from server.services.paging import Pages, not_negative, page_size
-from server.services.resources import Owned, Resources, require_writer
-from server.store.writes import Writes
+from server.services.resources import Owned, Resources
+from server.store.writes import Whole, Writes
 
 _TEAM = Owned({}, {})
 """Robots and their sessions belong to the whole installation."""
@@ -57,15 +57,17 @@ class RobotService:
     async def list_robot_messages(self, request: pb.ListRobotMessagesRequest, caller: Caller) -> bytes:
         _require_reader(caller)
         size = page_size(request.page_size, DEFAULT_MESSAGES)
+        if not request.session_id:
+            raise InvalidArgumentError("session_id", "is required")
         await self._sessions.get({}, request.session_id)
         query = robot_message.of_session(request.session_id, size)
         return await self._pages.answer(query, request, caller, pb.ListRobotMessagesResponse())
 
     async def create_robot_message(self, request: pb.CreateRobotMessageRequest, caller: Caller) -> bytes:
-        require_writer(caller)
         session_id = request.robot_message.session_id
-        await self._sessions.get({}, session_id)
-        return await self._messages.create(caller, request, Owned({"session_id": session_id}, {}))
+        session = Whole(robot_session.KIND, robot_session.KIND.document_id({}, session_id))
+        owned = Owned({"session_id": session_id}, {}, session)
+        return await self._messages.create(caller, request, owned)
 
     async def list_robots(self, request: pb.ListRobotsRequest, caller: Caller) -> bytes:
         _require_reader(caller)
@@ -95,7 +97,7 @@ class RobotService:
         if page:
             query = query.skipping((page - 1) * query.limit)
         response.total_size = await self._pages.reads.count(tally)
-        return await self._pages.answer(query, request, caller, response)
+        return await self._pages.answer(query, request, caller, response, numbered=page > 0)
 
 
 def _require_reader(caller: Caller) -> None:

@@ -58,10 +58,12 @@ class Reads:
         async for rows, last in self._batches(query, form):
             yield [row[form] for row in rows], last
 
-    async def page(self, query: Query, form: str, max_bytes: int, *also: str) -> tuple[Rows, bool]:
+    async def page(self, query: Query, form: str, max_bytes: float, *also: str) -> tuple[Rows, bool]:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
         page: Rows = []
         taken = 0
+        if query.limit == 0:
+            return page, False
         async for rows, _ in self._batches(query.one_more(), form, *also):
             for row in rows:
                 if len(page) == query.limit or (page and taken + len(row[form]) > max_bytes):

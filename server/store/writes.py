@@ -25,6 +25,14 @@ _LIGHT = {PB: 0, BASIC: 0, JSON: 0}
 """Everything of a document but its ready-made forms."""
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The record that another one is a part of."""
+
+    kind: Kind
+    id: Document
+
+
 class StaleError(Exception):
     """The record is no longer as it was read."""
 
@@ -49,6 +57,14 @@ class GoneError(_IndexedError):
     """What was created under the request id has been deleted since."""
 
 
+class WholeMissingError(Exception):
+    """There is no record that the new one could be a part of."""
+
+    def __init__(self, whole: Whole) -> None:
+        super().__init__(whole.kind.name)
+        self.whole = whole
+
+
 class _RequestRaceError(Exception):
     """Another call with the same request id came first."""
 
@@ -58,11 +74,13 @@ class Creation:
     """A document to create; if it has a request id, only once.
 
     `asked` is a digest of the request, so that a request id is not used for two.
+    `whole` must be there, if it is named.
     """
 
     document: Document
     request_id: str = ""
     asked: str = ""
+    whole: Whole | None = None
 
     def request(self) -> Document:
         """Return what is remembered of the request."""
@@ -122,6 +140,7 @@ class Writes:
         requests = [creation.request() for creation in new if creation.request_id]
         collection = self._database[kind.collection]
         live = kind.live()
+        wholes = [creation.whole for creation in new if creation.whole is not None]
 
         async def body(session: AsyncClientSession) -> None:
             if requests:
@@ -130,6 +149,8 @@ class Writes:
                 except BulkWriteError as error:
                     _raise_if_duplicate(error, _RequestRaceError())
                     raise
+            for whole in wholes:
+                await self._hold(whole, session)
             if live:
                 ids = [document["_id"] for document in documents]
                 await collection.delete_many({"_id": {"$in": ids}, "$nor": [live]}, session=session)
@@ -143,7 +164,7 @@ class Writes:
         with translated():
             if not documents:
                 return
-            if len(documents) > 1 or requests or live or kind.tallies is not None:
+            if len(documents) > 1 or requests or live or wholes or kind.tallies is not None:
                 await self._in_transaction(body)
                 return
             try:
@@ -224,6 +245,13 @@ class Writes:
                     await collection.replace_one(unchanged, renewed(kind, row[PB]))
                     done += 1
                     yield done, total
+
+    async def _hold(self, whole: Whole, session: AsyncClientSession) -> None:
+        """Keep a record from being deleted by another transaction, by a write to it."""
+        collection = self._database[whole.kind.collection]
+        held = await collection.update_one({"_id": whole.id}, {"$inc": {"held": 1}}, session=session)
+        if not held.matched_count:
+            raise WholeMissingError(whole)
 
     async def _in_transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         async with await self._connection.start_session() as session:

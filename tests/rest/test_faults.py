@@ -65,10 +65,11 @@ Answers = Mapping[str, tuple[httpx.Response, float]]
 """By path: what came, and after how many seconds."""
 
 
-class Frozen(NamedTuple):
-    """What callers got while the store hung: of every path, and of the large list half-way."""
+class Outage(NamedTuple):
+    """What callers got while the store was away: of every path, twice, and of the large list half-way."""
 
-    answers: Answers
+    first: Answers
+    later: Answers
     beginning: bytes
     rest: bytes | None
     seconds: float
@@ -237,55 +238,53 @@ def test_a_server_that_hangs_is_an_error_of_every_contract_within_10_s(parts: Pa
     expect_recovery(parts)
 
 
-def test_a_store_that_is_down_is_503_in_every_contract_s_words_until_it_is_back(parts: Parts) -> None:
-    server = parts.process("serve")
+@contextmanager
+def store_away(parts: Parts, how: str) -> Iterator[None]:
+    """Freeze or kill mongod in the block."""
+    if how == "hangs":
+        with parts.stopped("mongod"):
+            yield
+        return
     parts.kill("mongod")
     try:
-        first = call_all(parts)
-        later = call_all(parts)
+        yield
     finally:
         parts.start("mongod")
-    expect_failures(first, 503)
-    expect_failures(later, 503)
-    expect_recovery(parts)
-    assert parts.process("serve") == server
-    assert server.is_running()
 
 
-@pytest.fixture(scope="module")
-def frozen(parts: Parts) -> Frozen:
-    """What callers got while the store hung: of every path, and of the large list half-way."""
+@pytest.fixture(scope="module", params=["hangs", "dies"])
+def outage(parts: Parts, request: pytest.FixtureRequest) -> Outage:
     with reading_slowly(parts) as response, ThreadPoolExecutor(1) as pool:
         beginning = response.read(FIRST_BYTES)
-        with parts.stopped("mongod"):
+        with store_away(parts, request.param):
             begun = time.monotonic()
-            answers = pool.submit(call_all, parts)
+            first = pool.submit(call_all, parts)
             rest = rest_of(response)
             seconds = time.monotonic() - begun
-            return Frozen(answers.result(), beginning, rest, seconds)
+            return Outage(first.result(), call_all(parts), beginning, rest, seconds)
 
 
-def test_a_store_that_hangs_is_503_in_every_contract_s_words_until_it_is_back(
-    parts: Parts, frozen: Frozen
+def test_a_store_that_is_away_is_503_in_every_contract_s_words_until_it_is_back(
+    parts: Parts, outage: Outage
 ) -> None:
-    expect_failures(frozen.answers, 503)
+    expect_failures(outage.first, 503)
+    expect_failures(outage.later, 503)
     expect_recovery(parts)
 
 
-def test_a_list_whose_store_hangs_half_way_visibly_fails(frozen: Frozen) -> None:
-    expect_visibly_failed(frozen.beginning, frozen.rest)
-    assert frozen.seconds < ANSWER_SECONDS + 2
+def test_a_list_whose_store_goes_away_half_way_visibly_fails(outage: Outage) -> None:
+    expect_visibly_failed(outage.beginning, outage.rest)
+    assert outage.seconds < ANSWER_SECONDS + 2
 
 
-@pytest.mark.parametrize("name", ["mongod", "serve"])
-def test_a_list_of_which_a_part_dies_half_way_visibly_fails(parts: Parts, name: str) -> None:
+def test_a_list_whose_server_dies_half_way_visibly_fails(parts: Parts) -> None:
     with reading_slowly(parts) as response:
         beginning = response.read(FIRST_BYTES)
-        parts.kill(name)
+        parts.kill("serve")
         try:
             rest = rest_of(response)
         finally:
-            parts.start(name)
+            parts.start("serve")
     expect_visibly_failed(beginning, rest)
     expect_recovery(parts)
 

@@ -190,6 +190,7 @@ def test_a_tenant_s_sessions_are_seen_by_all_its_callers_and_nobody_else(
             lambda body: [item["id"] for item in body["message_list"]["messages"]],
         ),
     ],
+    ids=["robots", "robot", "sessions", "messages"],
 )
 def test_robots_are_seen_by_the_whole_team_and_nobody_else(
     service: Stack, client: httpx.Client, path: str, found: Any

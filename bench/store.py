@@ -1,0 +1,72 @@
+"""Puts the data into mongod: rollcall's by its own import, the peers' as plain documents."""
+
+import hashlib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+from pymongo import MongoClient
+
+from bench import data
+from bench.contestants import DATABASE
+from bench.parts import ROOT, BenchError, settings_of
+from server import mongod
+
+_BATCH = 1000
+_PEERS = {"rest_sessions": data.rest_document, "grpc_sessions": data.grpc_document}
+_PEERS_INDEX = [("developer_id", 1), ("created_at", -1), ("id", -1)]
+
+
+def fingerprint(size: data.Size) -> str:
+    """Return what changes when stored data must be made anew."""
+    digest = hashlib.sha256(str(size).encode())
+    for path in sorted((Path(data.__file__), *(ROOT / "server" / "records").glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def fill(mongo_port: int, size: data.Size) -> float:
+    """Load all data into an empty database; return the records a second of `rollcall import`."""
+    client: MongoClient[dict[str, Any]] = MongoClient(mongod.uri(mongo_port))
+    client.drop_database(DATABASE)
+    rate = import_lines(mongo_port, DATABASE, (data.line(*each) for each in data.bodies(size)))
+    for name, document in _PEERS.items():
+        collection = client[DATABASE][name]
+        collection.create_index(_PEERS_INDEX)
+        documents = (document(*each) for each in data.bodies(size))
+        while batch := list(islice(documents, _BATCH)):
+            collection.insert_many(batch, ordered=False)
+    client.close()
+    return rate
+
+
+def import_lines(mongo_port: int, database: str, lines: Iterator[Any]) -> float:
+    """Import lines by `rollcall import`; return the records a second."""
+    _, environment = settings_of(mongo_port, database)
+    encoded = [b"\n".join(map(orjson.dumps, batch)) for batch in iter(lambda: list(islice(lines, _BATCH)), [])]
+    count = sum(chunk.count(b"\n") + 1 for chunk in encoded)
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "server.cli", "import", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+    output = process.communicate(b"\n".join(encoded))[0]
+    if process.returncode:
+        raise BenchError(f"rollcall import failed:\n{output.decode()[-2000:]}")
+    return count / (time.monotonic() - start)
+
+
+def warm(mongo_port: int, database: str) -> None:
+    """Read everything once, so that mongod's cache holds it."""
+    with MongoClient[dict[str, Any]](mongod.uri(mongo_port)) as client:
+        for name in client[database].list_collection_names():
+            sizes = {"$group": {"_id": None, "n": {"$sum": {"$bsonSize": "$$ROOT"}}}}
+            list(client[database][name].aggregate([sizes]))
