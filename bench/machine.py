@@ -16,7 +16,10 @@ from server import mongod
 
 _DEBIAN = {"wrk": "wrk", "h2load": "nghttp2-client", "node": "nodejs", "npm": "npm"}
 """Programs, and the packages that have them."""
-_PYTHON = ("rollcall", "grpcio", "protobuf", "pymongo", "motor", "orjson", "pydantic", "fastapi", "uvicorn", "uvloop")
+_PYTHON = (
+    *("rollcall", "grpcio", "protobuf", "pymongo", "motor", "orjson", "pydantic"),
+    *("fastapi", "uvicorn", "uvloop"),
+)
 
 
 def install_tools() -> None:
@@ -34,10 +37,10 @@ def install_tools() -> None:
 
 def description() -> str:
     """Return the machine in a line."""
-    (model, *_) = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE) or ["?"]
-    release = os.uname()
-    cores = len(os.sched_getaffinity(0))
-    return f"{cores} cores of {model}, {memory_gb():.0f} GB, {release.sysname} {release.release}"
+    model = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    system = os.uname()
+    cores = f"{len(os.sched_getaffinity(0))} cores of {model[1] if model else system.machine}"
+    return f"{cores}, {memory_gb():.0f} GB, {system.sysname} {system.release}"
 
 
 def memory_gb() -> float:

@@ -39,11 +39,12 @@ class Part:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that it and its children have used."""
-        stats = {pid: stat for pid, stat in _stats()}
+        stats = dict(_stats())
         family = {self.process.pid}
         while grown := {pid for pid, stat in stats.items() if int(stat[_PPID]) in family} - family:
             family |= grown
-        return sum(int(stats[pid][_UTIME]) + int(stats[pid][_STIME]) for pid in family & stats.keys()) / _TICKS
+        found = [stats[pid] for pid in family & stats.keys()]
+        return sum(int(stat[_UTIME]) + int(stat[_STIME]) for stat in found) / _TICKS
 
     def check(self) -> None:
         """Raise BenchError if it has ended."""
@@ -145,7 +146,9 @@ def start_mongod(parts: Parts, folder: Path, cache_gb: float) -> tuple[Part, int
     return part, port
 
 
-def settings_of(mongo_port: int, database: str, driver: str = "motor", workers: int = 1) -> tuple[Settings, dict[str, str]]:
+def settings_of(
+    mongo_port: int, database: str, driver: str = "motor", workers: int = 1
+) -> tuple[Settings, dict[str, str]]:
     """Return settings of a server on free ports, and the environment that says the same."""
     chosen = {
         "GRPC_PORT": free_port(),
@@ -161,7 +164,9 @@ def settings_of(mongo_port: int, database: str, driver: str = "motor", workers: 
     return load(**overrides), environment
 
 
-def start_rollcall(parts: Parts, name: str, settings: Settings, environment: Mapping[str, str]) -> dict[str, Part]:
+def start_rollcall(
+    parts: Parts, name: str, settings: Settings, environment: Mapping[str, str]
+) -> dict[str, Part]:
     """Start a server and its Envoy as `rollcall up` does: everything on, logs at info."""
     command = [sys.executable, "-P", "-m", "server.cli", "serve"]
     server = parts.start(f"{name}-server", command, environment)

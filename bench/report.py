@@ -78,18 +78,15 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table."""
-        lines = [
-            f"### {self.title}",
-            "",
-            "| | requests/s | × fastest peer | p50 ms | p99 ms | CPU ms a request | × limit | server | Envoy | mongod |",
-            "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
-        ]
+        columns = ("requests/s", "× fastest peer", "p50 ms", "p99 ms", "CPU ms a request", "× limit", *PARTS)
+        lines = [f"### {self.title}", "", f"| | {' | '.join(columns)} |", f"|---|{'--:|' * len(columns)}"]
         for row in self.rows.values():
             parts = " | ".join(f"{row.cpu[part]:.2f}" if part in row.cpu else "–" for part in PARTS)
             name = f"**{row.name}**" if row.role not in {PEER, LIMIT} else row.name
+            faster, dearer = row.rate / self.fastest_peer.rate, row.total / self.limit.total
             lines.append(
-                f"| {name} | {row.rate:,.0f} | {row.rate / self.fastest_peer.rate:.2f} | {row.p50:.1f} | {row.p99:.1f} "
-                f"| {row.total:.2f} | {row.total / self.limit.total:.2f} | {parts} |"
+                f"| {name} | {row.rate:,.0f} | {faster:.2f} | {row.p50:.1f} | {row.p99:.1f} "
+                f"| {row.total:.2f} | {dearer:.2f} | {parts} |"
             )
         return "\n".join(lines)
 

@@ -57,12 +57,10 @@ SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_
 
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 8.0
 RETRY_SECONDS = 1.0
 
 _OPTIONS = (
-    # Two servers on one port must be a decision, not an accident.
-    ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", -1),
     # Tokens and queries of tens of kilobytes are legal.
@@ -126,7 +124,9 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     connection = driver.connect(settings)
     reads = Reads(connection.database)
     health = HealthServicer()
-    server = grpc.aio.server(interceptors=(MaskUnexpected(),), options=_OPTIONS)
+    # Two servers on one port must be a decision, not an accident.
+    options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
+    server = grpc.aio.server(interceptors=(MaskUnexpected(),), options=options)
     server.add_generic_rpc_handlers(_handlers(settings, connection, reads))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)

@@ -1,6 +1,7 @@
 """The command line: `rollcall`."""
 
 import asyncio
+import logging
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -117,9 +118,19 @@ def run_all(
 @app.command("serve")
 def serve() -> None:
     """Run the gRPC server alone until SIGTERM; needs MongoDB and the keys that verify tokens."""
-    from server import app as application  # noqa: PLC0415 # only this command needs the whole service
+    settings = load()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if settings.workers > 1:
+        from server import workers  # noqa: PLC0415 # one process needs none
 
-    asyncio.run(application.serve(load()))
+        try:
+            asyncio.run(workers.supervise(settings))
+        except workers.WorkerError:
+            raise typer.Exit(2) from None
+        return
+    from server import app as application  # noqa: PLC0415 # only a worker needs the whole service
+
+    asyncio.run(application.serve(settings))
 
 
 @app.command("token")

@@ -1,5 +1,6 @@
 """Settings: from the environment, `ROLLCALL_` and the name in capitals."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,6 +11,10 @@ PREFIX = "ROLLCALL_"
 MIN_SECRET_BYTES = 32
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
 
 
 class SettingsError(Exception):
@@ -28,6 +33,10 @@ class Settings(BaseSettings):
 
     grpc_host: str = "127.0.0.1"
     grpc_port: Port = 50051
+    workers: int = Field(default_factory=_cores, ge=1, le=256)
+    """Server processes, which share the port."""
+    share_port: bool = False
+    """Whether other servers may listen on the same port."""
     rest_host: str = "127.0.0.1"
     """Where Envoy listens; `rollcall serve` does not use it."""
     rest_port: Port = 8080

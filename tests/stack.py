@@ -142,6 +142,8 @@ def _environment(settings: Settings) -> dict[str, str]:
         "ROLLCALL_GRPC_PORT": str(settings.grpc_port),
         "ROLLCALL_MONGO_PORT": str(settings.mongo_port),
         "ROLLCALL_DATA_DIR": str(settings.data_dir),
+        # One server process, which a test can watch, stop and kill.
+        "ROLLCALL_WORKERS": "1",
     }
 
 

@@ -400,10 +400,9 @@ KINDS:"""
 
 def test_recipe_of_a_fifth_system(tmp_path: Path) -> None:
     tree = tmp_path / "tree"
-    for name in ("deploy", "envoy.yaml", "generated", "protos", "server"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        tree.mkdir(exist_ok=True)
-        copy(ROOT / name, tree / name)
+    for name in ("deploy", "generated", "protos", "server"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "envoy.yaml", tree)
     (tree / ".venv").symlink_to(sys.prefix)
     for path, language, text in recipe():
         file = tree / path
@@ -411,7 +410,7 @@ def test_recipe_of_a_fifth_system(tmp_path: Path) -> None:
     app = tree / "server" / "app.py"
     app.write_text(app.read_text().replace("KINDS:", APP_IMPORTS, 1))
     environment = os.environ | {"PYTHONPATH": f"{tree}{os.pathsep}{tree / 'generated'}"}
-    subprocess.run(["deploy/generate", "generated"], cwd=tree, check=True, timeout=SECONDS)
+    subprocess.run([tree / "deploy" / "generate", "generated"], cwd=tree, check=True, timeout=SECONDS)
 
     with running_stack(tmp_path / "data", environment=environment) as stack:
         writer = {"authorization": f"Bearer {stack.token('ada', scopes=['sessions:write'])}"}

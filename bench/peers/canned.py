@@ -22,6 +22,9 @@ BODIES = {
 }
 
 
+Handler = grpc.RpcMethodHandler[rest_pb2.ListSessionsRestRequest, bytes]
+
+
 async def list_sessions(request: rest_pb2.ListSessionsRestRequest, _: Any) -> AsyncIterator[bytes]:
     """Yield the body of a page size."""
     yield BODIES[request.limit[0]]
@@ -31,7 +34,7 @@ async def main() -> None:
     """Serve until stopped."""
     server = grpc.aio.server()
     read = rest_pb2.ListSessionsRestRequest.FromString
-    handler = grpc.unary_stream_rpc_method_handler(list_sessions, read)
+    handler: Handler = grpc.unary_stream_rpc_method_handler(list_sessions, read)
     service = "rollcall.v1.RestService"
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(service, {"ListSessions": handler})]

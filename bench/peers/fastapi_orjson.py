@@ -1,4 +1,4 @@
-"""REST peer: FastAPI that returns a response directly, from raw documents by orjson, and PyMongo's own asyncio client."""
+"""REST peer: FastAPI with PyMongo's own asyncio client, its documents printed by orjson as they are."""
 
 import os
 from collections.abc import AsyncIterator

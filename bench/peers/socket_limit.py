@@ -20,6 +20,8 @@ HEADER = struct.Struct("<iiiiIB")
 INDEX = {"owner": 1, "created": 1, "id": 1}
 BUFFER = 4 << 20
 
+Handler = grpc.RpcMethodHandler[pb.ListSessionsRequest, bytes]
+
 
 class Mongo:
     """Connections to one mongod, each with one command at a time."""
@@ -69,7 +71,7 @@ async def main() -> None:
         return b"".join([row["pb"] for row in reply["cursor"]["firstBatch"]])
 
     server = grpc.aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(list_sessions, pb.ListSessionsRequest.FromString)
+    handler: Handler = grpc.unary_unary_rpc_method_handler(list_sessions, pb.ListSessionsRequest.FromString)
     service = "rollcall.v1.SessionService"
     server.add_generic_rpc_handlers(
         [grpc.method_handlers_generic_handler(service, {"ListSessions": handler})]

@@ -23,9 +23,19 @@ def _no_constant(name: str) -> NoReturn:
 def parse(data: str | bytes) -> Any:
     """Return parsed JSON; raise ValueError for what is not, however it is broken."""
     try:
-        return json.loads(data, parse_constant=_no_constant)
+        try:
+            return json.loads(data, parse_constant=_no_constant)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise
+        except ValueError:
+            # Python reads no integer of thousands of digits; cut, it is still one that `number` refuses.
+            return json.loads(data, parse_constant=_no_constant, parse_int=_cut_integer)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _cut_integer(digits: str) -> int:
+    return int(digits[:100])
 
 
 def text(value: str) -> str:

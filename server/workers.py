@@ -1,0 +1,103 @@
+"""Worker processes: several servers on one port, kept alive and stopped together."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+from server import child
+from server.settings import PREFIX, Settings, SettingsError
+
+GRACE_SECONDS = 10.0
+"""How long a worker may take to stop before it is killed; longer than its calls may."""
+STEADY_SECONDS = 10.0
+"""A worker that lived this long is replaced at once, others after a pause."""
+PAUSE_SECONDS = 1.0
+USAGE_STATUS = 2
+
+log = logging.getLogger(__name__)
+
+
+class WorkerError(Exception):
+    """A worker cannot work with these settings; it has said why."""
+
+
+async def supervise(settings: Settings) -> None:
+    """Run the workers until SIGTERM or SIGINT; a worker that ends is replaced.
+
+    Raises SettingsError if the port is taken, WorkerError if a worker refuses its settings.
+    """
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    with _reserved(settings):
+        workers = [asyncio.create_task(_keep(number, stopped)) for number in range(settings.workers)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            stopped.set()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _reserved(settings: Settings) -> Iterator[None]:
+    """Hold the port, so that no server of somebody else's shares it."""
+    address = settings.grpc_host, settings.grpc_port
+    try:
+        family, *_ = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as alone:
+            alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            alone.bind(address)
+        held = socket.socket(family)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        held.bind(address)
+    except OSError as error:
+        listening = f"cannot listen on {settings.grpc_host}:{settings.grpc_port}"
+        raise SettingsError(f"{PREFIX}GRPC_PORT: {listening}: {error.strerror}") from None
+    with held:
+        yield
+
+
+async def _keep(number: int, stopped: asyncio.Event) -> None:
+    while not stopped.is_set():
+        started = time.monotonic()
+        process = await _start()
+        ended = asyncio.create_task(process.wait())
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            await _stop(process, ended)
+            return
+        if process.returncode == USAGE_STATUS:
+            raise WorkerError
+        log.error("worker %d has ended with status %s; another one starts", number, process.returncode)
+        if time.monotonic() - started < STEADY_SECONDS:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), PAUSE_SECONDS)
+
+
+async def _start() -> asyncio.subprocess.Process:
+    serve = (sys.executable, "-P", "-m", "server.cli", "serve")
+    environment = os.environ | {f"{PREFIX}WORKERS": "1", f"{PREFIX}SHARE_PORT": "true"}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", child.__file__, str(os.getpid()), *serve),
+        stdin=asyncio.subprocess.DEVNULL,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+async def _stop(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+    process.terminate()
+    try:
+        await asyncio.wait_for(asyncio.shield(ended), GRACE_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await ended
