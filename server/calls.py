@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 
 from server.credentials import Metadata
-from server.errors import DeadlineExceededError, UnavailableError
+from server.errors import DeadlineExceededError, RollcallError, UnavailableError
 from server.store.failures import deadline
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -18,6 +18,13 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 def metadata_of(context: Context) -> Metadata:
     """Return what the caller sent beside the message."""
     return cast("Metadata", context.invocation_metadata() or ())
+
+
+async def abort(context: Context, error: RollcallError) -> NoReturn:
+    """End a call with an error as a google.rpc.Status, its details included."""
+    details = ("grpc-status-details-bin", error.status().SerializeToString())
+    await context.abort(error.code, error.message, (details,))
+    raise AssertionError("an aborted call does not go on")
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ Ask it, in another terminal:
 Run the gRPC server alone, against your MongoDB and your issuer:
   export ROLLCALL_MONGODB_URI='mongodb://db1,db2,db3/?replicaSet=rs0'
   export ROLLCALL_JWKS=https://issuer.example/jwks.json
+  export ROLLCALL_PAGE_TOKEN_KEYS=$(openssl rand -hex 32)
   rollcall serve
 
 Settings are environment variables that begin with ROLLCALL_.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 
-from server.calls import Context
+from server.calls import Context, abort
 from server.errors import RollcallError
 
 _SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
@@ -64,7 +64,7 @@ def _masked_coroutine(behavior: Callable[..., Awaitable[Any]]) -> Callable[..., 
             raise
         except Exception:
             log.exception("a call failed")
-            await _fail(context)
+            await abort(context, RollcallError())
 
     return call
 
@@ -79,11 +79,6 @@ def _masked_generator(behavior: Callable[..., AsyncIterator[Any]]) -> Callable[.
             raise
         except Exception:
             log.exception("a call failed")
-            await _fail(context)
+            await abort(context, RollcallError())
 
     return call
-
-
-async def _fail(context: Context) -> None:
-    internal = RollcallError()
-    await context.abort(internal.code, internal.message)

@@ -29,10 +29,14 @@ class Settings(BaseSettings):
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27018/?replicaSet=rollcall")
     """A replica set or sharded cluster; `rollcall up` uses its own unless this is set."""
     mongodb_database: str = Field("rollcall", min_length=1, max_length=38)
+    """Its database."""
     mongodb_driver: Literal["motor", "pymongo"] = "motor"
+    """`motor`, or `pymongo`, which new installations should choose."""
 
     grpc_host: str = "127.0.0.1"
+    """Where the server listens."""
     grpc_port: Port = 50051
+    """The server's port."""
     workers: int = Field(default_factory=_cores, ge=1, le=256)
     """Server processes, which share the port."""
     share_port: bool = False
@@ -40,21 +44,29 @@ class Settings(BaseSettings):
     rest_host: str = "127.0.0.1"
     """Where Envoy listens; `rollcall serve` does not use it."""
     rest_port: Port = 8080
+    """Envoy's port."""
     mongo_port: Port = 27018
+    """The port of the MongoDB that `rollcall up` runs."""
     data_dir: Path = Path(".rollcall")
+    """The folder of `rollcall up`: MongoDB's data, secrets, logs."""
 
     jwt_secret: SecretStr | None = None
     """Shared secret of HS256 tokens, at least 32 bytes; for development."""
     jwt_secret_file: Path | None = None
+    """The file that has it."""
     jwks: str | None = None
-    """File or https URL of the keys that sign tokens: RS256, ES256, EdDSA."""
+    """File or URL of the keys that sign tokens: RS256, ES256, EdDSA."""
     jwt_issuer: str = "rollcall"
+    """The `iss` that tokens must have."""
     jwt_audience: str = "rollcall"
+    """The `aud` that tokens must have."""
 
     page_token_keys: SecretStr | None = None
     """Secrets that seal page tokens, comma-separated: the first seals, all open."""
     page_token_keys_file: Path | None = None
+    """The file that has them."""
     page_token_hours: int = Field(24, ge=1, le=24 * 365)
+    """How long a page token is good for."""
 
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000",)
     """Origins of browsers that may call, comma-separated."""

@@ -176,7 +176,7 @@ KEY_OF = {
 }
 
 
-def example(kind: str, **changes: Any) -> Document:
+def example(kind: str, /, **changes: Any) -> Document:
     """Return an item of `kind` that has every key, with some changed."""
     return {**copy.deepcopy(_EXAMPLES[kind]), **changes}
 

@@ -20,6 +20,7 @@ import pytest
 from google.api import annotations_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 from rollcall.v1 import rest_pb2
 
 from server import errors
@@ -221,11 +222,11 @@ def test_stubs_are_installed_with_types() -> None:
 
 
 def test_make_targets() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {
         target
         for text in DOCUMENTS.values()
-        for target in re.findall(r"(?:`|^)make ([a-z]+)", text, re.MULTILINE)
+        for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
     }
 
     assert named <= targets
@@ -271,15 +272,22 @@ def docstrings(source: str) -> dict[str, str]:
     return found
 
 
-def printed(default: Any) -> str:
-    """A default as an operator would write it into the environment."""
+def printed(field: FieldInfo) -> str:
+    """A default as an operator would write it into the environment; the name of what this machine decides."""
+    default = field.default
     if default is None:
         return NONE
+    if field.default_factory is not None:
+        return field.default_factory.__name__.strip("_")
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
-    if isinstance(default, tuple):
+    elif isinstance(default, tuple):
         default = ",".join(default)
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+    elif isinstance(default, bool):
+        default = str(default).lower()
+    elif isinstance(default, float):
+        default = f"{default:g}"
+    return f"`{default}`"
 
 
 def test_settings_table_is_that_of_the_code() -> None:
@@ -289,7 +297,7 @@ def test_settings_table_is_that_of_the_code() -> None:
     expected = []
     for name, field in Settings.model_fields.items():
         variable = f"`{PREFIX}{name}`".upper()
-        expected.append([variable, printed(field.default), meanings.get(name) or described.get(variable)])
+        expected.append([variable, printed(field), meanings.get(name) or described.get(variable)])
 
     assert table == expected
     assert all(described.values())

@@ -236,13 +236,17 @@ class Schema:
             raise FieldError("must be an object")
         checked: dict[str, Any] = {}
         missing = 0
+        instant = ""
         for field in self.fields:
             key = field.json
             try:
                 value = document[key]
             except KeyError:
                 missing += 1
-                if field.default is not None:
+                if field.default is now:
+                    # One for all times that the object leaves out.
+                    checked[key] = instant = instant or times.now()
+                elif field.default is not None:
                     checked[key] = field.default(checked)
                 elif field.presence is not OPTIONAL:
                     raise FieldError("is required").within(key, field.proto_name) from None

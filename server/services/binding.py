@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,16 +13,41 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from server.auth import Authenticator
-from server.calls import Context, Limits, metadata_of
+from server.calls import Context, Limits, abort, metadata_of
 from server.credentials import bearer_or_bare
 from server.errors import InvalidArgumentError, RollcallError
 from server.records.caller import Caller
-
-Method = Callable[[Any, Caller], Awaitable[bytes]]
+from server.services.paths import PathKey, path_keys
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """One RPC: what answers it, and what is done before."""
+
+    answer: Callable[[Any, Caller], Awaitable[bytes]]
+    keys: Sequence[PathKey]
+    authenticator: Authenticator
+    limits: Limits
+
+    async def call(self, request: Message | None, context: Context) -> bytes:
+        """Return the serialized response, or end the call with a google.rpc.Status."""
+        metadata = metadata_of(context)
+        try:
+            async with self.limits.around(context):
+                caller = await self.authenticator.identify(bearer_or_bare(metadata))
+                readable = _readable(request)
+                for key in self.keys:
+                    key.check(readable, metadata)
+                return await self.answer(readable, caller)
+        except RollcallError as error:
+            await abort(context, error)
+        except Exception:
+            log.exception("a typed call failed")
+            await abort(context, RollcallError())
 
 
 def handlers(
@@ -41,9 +67,9 @@ def handlers(
 def _handler(
     method: MethodDescriptor, servicer: object, authenticator: Authenticator, limits: Limits
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    answer: Method = getattr(servicer, _WORD_START.sub("_", method.name).lower())
-    read = partial(_read, GetMessageClass(method.input_type))
-    return grpc.unary_unary_rpc_method_handler(partial(_call, answer, authenticator, limits), read)
+    answer = getattr(servicer, _WORD_START.sub("_", method.name).lower())
+    bound = _Method(answer, path_keys(method), authenticator, limits)
+    return grpc.unary_unary_rpc_method_handler(bound.call, partial(_read, GetMessageClass(method.input_type)))
 
 
 def _read(request: type[Message], data: bytes) -> Message | None:
@@ -54,27 +80,7 @@ def _read(request: type[Message], data: bytes) -> Message | None:
         return None
 
 
-async def _call(
-    answer: Method, authenticator: Authenticator, limits: Limits, request: Message | None, context: Context
-) -> bytes:
-    try:
-        async with limits.around(context):
-            caller = await authenticator.identify(bearer_or_bare(metadata_of(context)))
-            return await answer(_readable(request), caller)
-    except RollcallError as error:
-        await _abort(context, error)
-    except Exception:
-        log.exception("a typed call failed")
-        await _abort(context, RollcallError())
-    raise AssertionError("an aborted call does not go on")
-
-
 def _readable(request: Message | None) -> Message:
     if request is None:
         raise InvalidArgumentError("request", "must be a message of this method, its text UTF-8")
     return request
-
-
-async def _abort(context: Context, error: RollcallError) -> None:
-    status = error.status()
-    await context.abort(error.code, error.message, (("grpc-status-details-bin", status.SerializeToString()),))

@@ -168,11 +168,10 @@ def test_missing_owner_is_refused_by_its_field(name: str, field: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMPORTABLE)
-@pytest.mark.parametrize("key", ["tenant", "User_id", "session_id", ""])
+@pytest.mark.parametrize("key", ["tenant", "User_id", "session_id"])
 def test_unknown_key_of_an_owner_is_refused_by_it(name: str, key: str) -> None:
     line = line_of(name)
     error = refused(json.dumps({**line, "owner": {**line["owner"], key: "x"}}))
-    # An empty name cannot be seen in a path: the owner is named all the same.
     assert error.json_path == f"owner.{key}"
 
 

@@ -81,16 +81,16 @@ def test_each_services_list_is_answered(grpcurl: Grpcurl) -> None:
 
 def test_a_record_is_created_read_changed_and_deleted(grpcurl: Grpcurl, who: Caller) -> None:
     service = "rollcall.v1.SessionService"
-    session = {"situation": "s", "metadata": {"plan": "pro"}, "tokenBudget": 7}
+    session = {"situation": "s", "metadata": {"plan": "pro"}, "token_budget": 7}
     made = grpcurl.call(f"{service}/CreateSession", {"session": session})
     assert {name: made[name] for name in session} == session
     key = {"id": made["id"]}
     assert grpcurl.call(f"{service}/GetSession", key) == made
     listed = grpcurl.call(f"{service}/ListSessions", {"metadataFilter": {"plan": "pro"}})
     assert listed["sessions"] == [made]
-    change = {"session": key | {"situation": "t", "etag": made["etag"]}, "updateMask": "situation"}
+    change = {"session": key | {"situation": "t", "etag": made["etag"]}, "update_mask": {"paths": ["situation"]}}
     changed = grpcurl.call(f"{service}/UpdateSession", change)
-    assert (changed["situation"], changed["tokenBudget"]) == ("t", 7)
+    assert (changed["situation"], changed["token_budget"]) == ("t", 7)
     assert grpcurl.call(f"{service}/DeleteSession", key) == changed
     batch = {"requests": [{"session": {}}, {"session": {"situation": "x"}}]}
     assert len(grpcurl.call(f"{service}/BatchCreateSessions", batch)["sessions"]) == 2

@@ -1,0 +1,148 @@
+"""Small records of every kind, as import lines, any number of one owner."""
+
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+Line = dict[str, Any]
+
+USER, CLIENT, TENANT = "grown-user", "grown-client", "grown-tenant"
+"""Whose the records are."""
+AGENT = "ri.aip-agents..agent.grown"
+_START = datetime(2020, 1, 1, tzinfo=UTC)
+_NEVER = "9999-12-31T23:59:59Z"
+_XID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+_TEXT = "What was said at the desk, and what came of it. " * 6
+
+
+def user_sessions(count: int, user: str = USER) -> Iterator[Line]:
+    """Yield user sessions of one user."""
+    for identifier, moment in _records(count):
+        body = {
+            "uuid": str(uuid.UUID(int=identifier, version=4)),
+            "sessionId": f"s-{identifier % 10**9}",
+            "name": "A lesson",
+            "dialogue": None,
+            "quickReplies": ["yes", "no"],
+            "isReplying": False,
+            "workspace": {"note": _TEXT},
+            "isVMRunning": False,
+            "clients": None,
+            "language": "en",
+            "easyMode": None,
+            "responseMode": "text",
+            "llmContext": _TEXT,
+            "tutorial": {"isTutorial": False, "tutorialId": None, "progress": 0},
+            "stats": {
+                "totalConnectingTime": 1,
+                "currentNumOfBlocks": 2,
+                "totalInvokedLLM": 3,
+                "totalUserMessages": 4,
+                "totalCodeExecutions": 5,
+            },
+            "audios": None,
+            "userAudio": None,
+            "screenshot": None,
+            "clicks": None,
+            "userInfo": None,
+            "createdAt": moment,
+            "updatedAt": moment,
+        }
+        yield {"kind": "user_session", "owner": {"user_id": user}, "body": body}
+
+
+def sessions(count: int, tenant: str = TENANT) -> Iterator[Line]:
+    """Yield sessions of one tenant."""
+    for identifier, moment in _records(count):
+        body = {
+            "situation": _TEXT,
+            "system_template": None,
+            "summary": None,
+            "render_templates": False,
+            "token_budget": None,
+            "context_overflow": None,
+            "auto_run_tools": False,
+            "forward_tool_calls": False,
+            "recall_options": None,
+            "id": str(uuid.UUID(int=identifier, version=4)),
+            "metadata": {"plan": "pro"},
+            "created_at": moment,
+            "updated_at": moment,
+            "kind": None,
+        }
+        yield {"kind": "session", "owner": {"developer_id": tenant}, "body": body}
+
+
+def robots(count: int) -> Iterator[Line]:
+    """Yield robots."""
+    for identifier, moment in _records(count):
+        body = {
+            "id": xid(identifier),
+            "createdAt": moment,
+            "updatedAt": moment,
+            "name": "Robot",
+            "description": _TEXT,
+            "playbook": "",
+            "model": "m",
+            "author": _account(1),
+            "tools": [],
+        }
+        yield {"kind": "robot", "owner": {}, "body": body}
+
+
+def robot_sessions(count: int, messages: int = 0) -> Iterator[Line]:
+    """Yield robot sessions, each with messages."""
+    for identifier, moment in _records(count):
+        body: dict[str, Any] = {
+            "id": xid(identifier),
+            "createdAt": moment,
+            "updatedAt": moment,
+            "name": _TEXT,
+            "created_by": _account(1),
+        }
+        if messages:
+            body["messages"] = [
+                {"id": xid(number), "role": "user", "parts": [{"text": _TEXT}], "created_at": at}
+                for number, at in _records(messages)
+            ]
+        yield {"kind": "robot_session", "owner": {}, "body": body}
+
+
+def agent_sessions(count: int) -> Iterator[Line]:
+    """Yield an agent that all may see, and sessions with it."""
+    yield {"kind": "agent", "owner": {"viewers": ["*"]}, "body": {"rid": AGENT}}
+    for identifier, moment in _records(count):
+        body = {
+            "rid": f"ri.aip-agents..session.{identifier:x}",
+            "agentRid": AGENT,
+            "agentVersion": "1.0",
+            "metadata": {
+                "title": _TEXT,
+                "createdTime": moment,
+                "updatedTime": moment,
+                "estimatedExpiresTime": _NEVER,
+                "messageCount": 1,
+            },
+        }
+        yield {"kind": "agent_session", "owner": {"user_id": USER, "client_id": CLIENT}, "body": body}
+
+
+def xid(number: int) -> str:
+    """Return an xid."""
+    number <<= 4
+    return "".join(_XID_DIGITS[number >> shift & 31] for shift in range(95, -1, -5))
+
+
+def _records(count: int) -> Iterator[tuple[int, str]]:
+    """Yield an identifier and a time for each record."""
+    dice = Random(count)
+    for number in range(count):
+        moment = _START + timedelta(minutes=number, milliseconds=dice.randrange(60_000))
+        yield dice.getrandbits(90), moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _account(number: int) -> dict[str, Any]:
+    joined = _START.isoformat().replace("+00:00", "Z")
+    return {"id": xid(number), "joined": joined, "handle": f"h{number}", "name": "N", "roles": []}
