@@ -287,7 +287,21 @@ def numbers() -> Strategy:
     """Return integers within ±2^53 and finite doubles, with the difficult ones often."""
     return (
         st.sampled_from(
-            (0, -0.0, 1.0, -1, 0.1, 5e-324, -2.5e-310, 1e300, 1.7976931348623157e308, 1e21, 1e-7, 2**31, 2.0**53)
+            (
+                0,
+                -0.0,
+                1.0,
+                -1,
+                0.1,
+                5e-324,
+                -2.5e-310,
+                1e300,
+                1.7976931348623157e308,
+                1e21,
+                1e-7,
+                2**31,
+                2.0**53,
+            )
         )
         | st.sampled_from((MAX_INTEGER, -MAX_INTEGER, MAX_INTEGER - 1, float(MAX_INTEGER + 2)))
         | st.integers(-MAX_INTEGER, MAX_INTEGER)

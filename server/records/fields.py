@@ -223,7 +223,7 @@ class Schema:
     def __init__(self, message: type[Message], *fields: Field) -> None:
         self.message = message
         self.fields = fields
-        self._by_json = {field.json: field for field in fields}
+        self._to_proto = {field.json: (field.proto_name, field.codec.to_proto) for field in fields}
         by_name = message.DESCRIPTOR.fields_by_name
         self._has_value = tuple(
             (field, field.proto_name, _has_value(by_name[field.proto_name], field)) for field in fields
@@ -259,18 +259,17 @@ class Schema:
             except FieldError as error:
                 raise error.within(key, field.proto_name) from None
         if len(document) > len(self.fields) - missing:
-            unknown = min(str(key) for key in document if key not in self._by_json)
+            unknown = min(str(key) for key in document if key not in self._to_proto)
             raise FieldError("is not a key of this contract").within(unknown)
         return checked
 
     def to_proto(self, checked: Mapping[str, Any]) -> Message:
         """Return the message of an object that `check` returned."""
-        by_json = self._by_json
         arguments = {}
         for key, value in checked.items():
             if value is not None:
-                field = by_json[key]
-                arguments[field.proto or field.proto_name] = field.codec.to_proto(value)
+                name, to_proto = self._to_proto[key]
+                arguments[name] = to_proto(value)
         return self.message(**arguments)
 
     def from_proto(self, message: Message) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def test_messages_in_a_robot_session_belong_to_it() -> None:
     first = example("robot_message", id="cc5lnd2s1s4652adtu60")
     second = example("robot_message", id="cc5lnd2s1s4652adtu61", role="user")
     session = example("robot_session")
-    (kind, document), *messages = read(line_of("robot_session", body={**session, "messages": [first, second]}))
+    (kind, document), *messages = read(
+        line_of("robot_session", body={**session, "messages": [first, second]})
+    )
     assert kind is IMPORTABLE["robot_session"]
     assert "messages" not in json.loads(document[JSON])
     assert [kind for kind, _ in messages] == [robot_message.KIND] * 2
@@ -132,7 +134,9 @@ def test_unknown_key_of_a_line_is_refused_by_it(name: str, key: str) -> None:
     assert refused(json.dumps({**line_of(name), key: 1})).json_path == key
 
 
-@pytest.mark.parametrize("value", [None, 1, True, "", "sessions", "Session", "robot_message", [], ["agent"], {}])
+@pytest.mark.parametrize(
+    "value", [None, 1, True, "", "sessions", "Session", "robot_message", [], ["agent"], {}]
+)
 def test_unknown_kind_is_refused(value: Any) -> None:
     error = refused(json.dumps(line_of("agent", kind=value)))
     assert error.json_path == "kind"
@@ -269,7 +273,9 @@ def test_bad_body_is_refused_by_the_path_of_its_field(name: str, changes: dict[s
     ],
     ids=lambda text: text[:24],
 )
-def test_number_and_text_that_json_may_have_but_no_record_is_refused_by_its_path(literal: str, path: str) -> None:
+def test_number_and_text_that_json_may_have_but_no_record_is_refused_by_its_path(
+    literal: str, path: str
+) -> None:
     text = json.dumps(line_of("session", body=example("session", metadata={"n": "HERE"})))
     assert refused(text.replace('"HERE"', literal)).json_path == path
 

@@ -426,7 +426,12 @@ BAD_TIME = (
     *("0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "-001-01-01T00:00:00Z", "+2026-01-01T00:00:00Z"),
     *("0001-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "2026-01-31T23:59:59.Z"),
     *("2026-01-31T23:59:59.1234567890Z", "2026-01-31T23:59:59+0100", "2026-01-31T23:59:59+01"),
-    *("2026-01-31T23:59:59+24:00", "2026-01-31T23:59:59Z ", " 2026-01-31T23:59:59Z", "2026-01-31T23:59:59Z\n"),
+    *(
+        "2026-01-31T23:59:59+24:00",
+        "2026-01-31T23:59:59Z ",
+        " 2026-01-31T23:59:59Z",
+        "2026-01-31T23:59:59Z\n",
+    ),
     *("٢٠٢٦-01-31T23:59:59Z", "2026-01-31T23:59:59,5Z", "2026-W05-6T23:59:59Z", [], {}),
 )
 BAD_UUID = (
@@ -459,7 +464,10 @@ JSON_FIELDS = (
 )
 BAD_VALUES: list[tuple[str, str, tuple[Any, ...]]] = [
     ("user_session", "uuid", (*BAD_TEXT, "")),
-    *(("user_session", path, BAD_TEXT) for path in ("sessionId", "responseMode", "audios[0].id", "audios[0].base64")),
+    *(
+        ("user_session", path, BAD_TEXT)
+        for path in ("sessionId", "responseMode", "audios[0].id", "audios[0].base64")
+    ),
     *(
         ("user_session", path, tuple(each for each in BAD_TEXT if each is not None))
         for path in ("name", "language", "llmContext", "userAudio", "screenshot")
@@ -485,9 +493,15 @@ BAD_VALUES: list[tuple[str, str, tuple[Any, ...]]] = [
         ("user_session", path, (None, 1, True, {}, "\0", *SURROGATES))
         for path in ("dialogue[0].content", "dialogue[1].content[0].content")
     ),
-    *(("user_session", path, (None, *BAD_OBJECT)) for path in ("tutorial", "stats", "dialogue[1]", "clicks[0]")),
+    *(
+        ("user_session", path, (None, *BAD_OBJECT))
+        for path in ("tutorial", "stats", "dialogue[1]", "clicks[0]")
+    ),
     *(("user_session", path, (None, *BAD_OBJECT)) for path in ("audios[0]", "dialogue[1].content[0]")),
-    *(("user_session", path, BAD_LIST) for path in ("dialogue", "quickReplies", "clients", "audios", "clicks")),
+    *(
+        ("user_session", path, BAD_LIST)
+        for path in ("dialogue", "quickReplies", "clients", "audios", "clicks")
+    ),
     ("user_session", "workspace", BAD_OBJECT),
     ("user_session", "userInfo", (True, 1, [], [{}], 1.5, "\0", *SURROGATES)),
     *(("user_session", path, BAD_TIME) for path in ("createdAt", "updatedAt")),
@@ -518,7 +532,10 @@ BAD_VALUES: list[tuple[str, str, tuple[Any, ...]]] = [
     *(("robot", path, (None, *BAD_OBJECT)) for path in ("author", "misc", "meta", "author.roles[0]")),
     *(("robot", path, (None, *BAD_LIST)) for path in ("tools", "author.roles")),
     ("robot", "author.signature", BAD_TEXT),
-    *(("robot_session", path, BAD_TIME) for path in ("createdAt", "updatedAt", "deletedAt", "created_by.joined")),
+    *(
+        ("robot_session", path, BAD_TIME)
+        for path in ("createdAt", "updatedAt", "deletedAt", "created_by.joined")
+    ),
     ("robot_session", "id", BAD_XID),
     *(("robot_session", path, BAD_TEXT) for path in ("name", "created_by.handle", "created_by.name")),
     *(("robot_session", f"created_by.roles[0].{key}", BAD_TEXT) for key in ("name", "colour")),
@@ -604,11 +621,7 @@ PATHS = [
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [
-        each
-        for each in PATHS
-        if each not in AT_LEAST_MADE_BY_THE_WRITE and each not in OPTIONAL_KEYS
-    ],
+    [each for each in PATHS if each not in AT_LEAST_MADE_BY_THE_WRITE and each not in OPTIONAL_KEYS],
 )
 def test_missing_key_is_refused_by_its_path(name: str, path: str) -> None:
     assert refused(name, changed(name, path, MISSING)).json_path == path
@@ -669,7 +682,9 @@ def test_record_of_more_than_a_document_can_hold_is_refused() -> None:
 def test_floats_are_compared_to_the_last_bit() -> None:
     """The helpers of these tests would see a lost bit."""
     value = 0.1
-    next_to_it = struct.unpack("<d", struct.pack("<q", struct.unpack("<q", struct.pack("<d", value))[0] + 1))[0]
+    next_to_it = struct.unpack("<d", struct.pack("<q", struct.unpack("<q", struct.pack("<d", value))[0] + 1))[
+        0
+    ]
     one, other = (comparable("session", example("session", metadata={"n": n})) for n in (value, next_to_it))
     assert one != other
     assert comparable("session", {"metadata": {"n": 1}}) != comparable("session", {"metadata": {"n": True}})

@@ -71,7 +71,18 @@ _DIALOGUE_ITEM = record(
         "id": NUMBER,
         "contentType": {
             "enum": [
-                *("user", "user_audio", "ai", "ai_audio", "log", "error", "info", "group_log", "ui", "request")
+                *(
+                    "user",
+                    "user_audio",
+                    "ai",
+                    "ai_audio",
+                    "log",
+                    "error",
+                    "info",
+                    "group_log",
+                    "ui",
+                    "request",
+                )
             ]
         },
         "isUser": FLAG,
@@ -199,7 +210,12 @@ _ACCOUNT = record(
 _ROBOT_SESSION_KEYS = {"id": XID, "createdAt": TIME, "updatedAt": TIME, "name": TEXT, "created_by": _ACCOUNT}
 _ROBOT_SESSION_OPTIONAL = {"deletedAt": TIME, "misc": OBJECT}
 _ROBOT_MESSAGE = record(
-    {"id": XID, "role": {"enum": ["system", "user", "assistant"]}, "parts": array(OBJECT), "created_at": TIME},
+    {
+        "id": XID,
+        "role": {"enum": ["system", "user", "assistant"]},
+        "parts": array(OBJECT),
+        "created_at": TIME,
+    },
     {"metadata": OBJECT, "robot": record({"id": XID, "name": TEXT}), "author": _ACCOUNT},
 )
 ROBOT_SESSION = record(
@@ -313,17 +329,20 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def parsed(body: bytes) -> Any:
     """Return strictly parsed JSON: UTF-8, no NaN, no key twice."""
-    return json.loads(
-        body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates
-    )
+    return json.loads(body.decode(), parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+
+
+def errors_of(schema: Schema, document: Any) -> list[str]:
+    """Return what of a document breaks a schema."""
+    found = sorted(_Validator(schema).iter_errors(document), key=str)
+    return [f"{each.json_path}: {each.message[:300]}" for each in found]
 
 
 def validated(response: httpx.Response, schema: Schema, status: int = 200) -> Any:
     """Return the body of an answer that has this status and obeys this schema to the letter."""
     assert response.status_code == status, response.text[:500]
     document = parsed(response.content)
-    errors = sorted(_Validator(schema).iter_errors(document), key=str)
-    assert not errors, "\n".join(f"{each.json_path}: {each.message[:300]}" for each in errors)
+    assert not errors_of(schema, document)
     kind = "application/problem+json" if "trace_id" in schema.get("properties", {}) else "application/json"
     assert response.headers["content-type"].partition(";")[0] == kind
     assert "grpc-status" not in response.headers

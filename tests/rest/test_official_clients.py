@@ -49,7 +49,12 @@ def _session(number: int) -> Document:
         recall_options=RECALLS[number % len(RECALLS)],
         context_overflow=(None, "truncate", "adaptive")[number % 3],
         token_budget=(None, 0, 2**31 - 1)[number % 3],
-        metadata={"number": number, "parity": ("even", "odd")[number % 2], "third": number % 3 == 0, "a.b": 0.5},
+        metadata={
+            "number": number,
+            "parity": ("even", "odd")[number % 2],
+            "third": number % 3 == 0,
+            "a.b": 0.5,
+        },
         **({} if number % 4 else {"situation": None, "summary": None, "system_template": None, "kind": None}),
     )
 
@@ -92,7 +97,9 @@ def test_julep_reads_every_session_as_it_was_written(client: julep.Julep) -> Non
             assert read["recall_options"] is None
         else:
             whole = {**RECALL_DEFAULTS, **options}
-            assert {name: value for name, value in read["recall_options"].items() if value is not None} == whole
+            assert {
+                name: value for name, value in read["recall_options"].items() if value is not None
+            } == whole
 
 
 @pytest.mark.parametrize("limit", [100, 7, 250, 1000])
@@ -137,7 +144,9 @@ def test_julep_ends_at_an_empty_page(client: julep.Julep) -> None:
     ],
     ids=str,
 )
-def test_julep_filters_by_metadata(client: julep.Julep, wanted: Document, holds: Callable[[int], bool]) -> None:
+def test_julep_filters_by_metadata(
+    client: julep.Julep, wanted: Document, holds: Callable[[int], bool]
+) -> None:
     found = [each.id for each in client.sessions.list(metadata_filter=wanted, limit=100)]
     kept = {item["id"] for item in SESSIONS if holds(item["metadata"]["number"])}
     assert found == [id_ for id_ in in_order("created_at", "desc") if id_ in kept]
@@ -222,7 +231,9 @@ AGENTS = [f"ri.aip-agents..agent.{uuid.uuid4()}" for _ in range(3)]
 AGENT_SESSIONS = [_agent_session(number, AGENTS[number % 3]) for number in range(MANY)]
 RIDS = [
     item["rid"]
-    for item in sorted(AGENT_SESSIONS, key=lambda item: (-instant(item["metadata"]["updatedTime"]), item["rid"]))
+    for item in sorted(
+        AGENT_SESSIONS, key=lambda item: (-instant(item["metadata"]["updatedTime"]), item["rid"])
+    )
 ]
 
 
@@ -300,10 +311,11 @@ def test_foundry_lists_nothing_for_a_stranger(stack: Stack) -> None:
 async def test_foundry_async_client_lists_all_sessions(stack: Stack, sessions_of_agents: None) -> None:
     assert sessions_of_agents is None
     token = stack.token(USER, client_id=CLIENT, scopes=[SCOPE], groups=["support"])
-    client = foundry_sdk.v2.AsyncFoundryClient(
+    client = v2.AsyncFoundryClient(
         auth=foundry_sdk.UserTokenAuth(token),
         hostname=stack.rest.removeprefix("http://"),
         config=foundry_sdk.Config(scheme="http"),
+        preview=True,
     )
     found = [each.rid async for each in client.aip_agents.Agent.all_sessions(page_size=60, preview=True)]
     assert found == RIDS

@@ -1,6 +1,6 @@
 """Every documented path answers by its strict schema, whatever is stored, and with what was stored."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ few = settings(
     deadline=None,
     # A counterexample is not shrunk through the whole service: tests/records shrinks what a record does.
     phases=(Phase.explicit, Phase.reuse, Phase.generate),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
 
@@ -152,9 +152,7 @@ def test_agent_sessions_are_listed_as_they_were_written(stack: Stack, written: l
     page = validated(stack.get(f"{AGENT_SESSIONS}?preview=true", token), schemas.AGENT_SESSIONS)
     assert "nextPageToken" not in page
     assert_same_items("agent_session", page["data"], written)
-    latest_first = sorted(
-        written, key=lambda item: (-instant(item["metadata"]["updatedTime"]), item["rid"])
-    )
+    latest_first = sorted(written, key=lambda item: (-instant(item["metadata"]["updatedTime"]), item["rid"]))
     assert [item["rid"] for item in page["data"]] == [item["rid"] for item in latest_first]
 
 
@@ -177,8 +175,20 @@ ERRORS: list[Error] = [
     ("GET", "/api/sessions", "bad", 403, session_error(403, "Could not validate API KEY")),
     ("GET", "/sessions?limit=x", None, 403, session_error(403, "Could not validate API KEY")),
     ("GET", "/sessions?limit=x", "any", 422, schemas.SESSION_VALIDATION_ERROR),
-    ("GET", "/sessions?limit=x&offset=&sort_by=id&direction=up", "any", 422, schemas.SESSION_VALIDATION_ERROR),
-    ("GET", "/sessions?limit=-1", "any", 400, session_error(400, "Invalid session data provided during list")),
+    (
+        "GET",
+        "/sessions?limit=x&offset=&sort_by=id&direction=up",
+        "any",
+        422,
+        schemas.SESSION_VALIDATION_ERROR,
+    ),
+    (
+        "GET",
+        "/sessions?limit=-1",
+        "any",
+        400,
+        session_error(400, "Invalid session data provided during list"),
+    ),
     ("GET", "/sessions/nowhere", "any", 404, schemas.SESSION_UNKNOWN_ROUTE),
     ("POST", "/sessions", "any", 405, schemas.SESSION_UNKNOWN_METHOD),
     ("DELETE", "/api/sessions", "any", 405, schemas.SESSION_UNKNOWN_METHOD),
@@ -248,3 +258,77 @@ def test_error_is_in_the_words_of_its_path(
     headers = {} if caller is None else {"authorization": f"Bearer {tokens[caller]}"}
     response = httpx.request(method, stack.rest + path, headers=headers, timeout=30)
     validated(response, schema, status)
+
+
+# --- the schemas themselves -------------------------------------------------------------------------
+
+
+def example_bodies() -> list[tuple[Schema, Any]]:
+    """Return each path's schema with a body of every key."""
+    sessions = {**strategies.example("robot_session"), "message_list": {"page_size": 50, "results": 1}}
+    message_list = {"next_before": "0" * 20, "messages": [strategies.example("robot_message")]}
+    sessions["message_list"] |= message_list
+    page = {"results": 1, "total_pages": 2, "current_page": 1, "next_page": 2}
+    return [
+        (schemas.USER_SESSIONS, [strategies.example("user_session")]),
+        (schemas.SESSIONS, {"items": [strategies.example("session")]}),
+        (
+            schemas.ROBOT_SESSIONS,
+            {"page_size": 20, **page, "sessions": [strategies.example("robot_session")]},
+        ),
+        (schemas.ROBOT_SESSION, sessions),
+        (schemas.ROBOTS, {"page_size": 50, **page, "robots": [strategies.example("robot")]}),
+        (schemas.ROBOT, strategies.example("robot")),
+        (schemas.AGENT_SESSIONS, {"data": [strategies.example("agent_session")], "nextPageToken": "v1.AAAA"}),
+    ]
+
+
+def objects_of(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a body that have keys of the contract."""
+    if isinstance(value, dict):
+        yield value
+        for key, item in value.items():
+            # What is inside of any JSON is any JSON; the agent session's metadata has keys.
+            if key not in ANY_JSON or "estimatedExpiresTime" in str(item):
+                yield from objects_of(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from objects_of(item)
+
+
+ANY_JSON = {"workspace", "metadata", "metadata_filter", "misc", "meta", "parts"}
+NULLABLE = {
+    *("name", "dialogue", "quickReplies", "workspace", "clients", "language", "easyMode", "llmContext"),
+    *("tutorialId", "audios", "userAudio", "screenshot", "clicks", "userInfo"),
+    *(
+        "situation",
+        "system_template",
+        "summary",
+        "token_budget",
+        "context_overflow",
+        "recall_options",
+        "kind",
+    ),
+}
+
+
+@pytest.mark.parametrize(("schema", "body"), example_bodies())
+def test_schema_takes_its_contract_and_nothing_else(schema: Schema, body: Any) -> None:
+    assert schemas.errors_of(schema, body) == []
+    nullable = set()
+    for holder in objects_of(body):
+        holder["unknown"] = 1
+        assert schemas.errors_of(schema, body)
+        del holder["unknown"]
+        for key, value in list(holder.items()):
+            for wrong in (b"", *([""] if isinstance(value, (int, float)) else [1] if key != "id" else [])):
+                holder[key] = wrong
+                assert schemas.errors_of(schema, body), key
+            holder[key] = None
+            if not schemas.errors_of(schema, body):
+                nullable.add(key)
+            holder[key] = value
+    assert nullable <= NULLABLE
+    if schema in (schemas.ROBOT, schemas.ROBOTS, schemas.ROBOT_SESSION, schemas.ROBOT_SESSIONS):
+        assert not nullable
+    assert schemas.errors_of(schema, body) == []

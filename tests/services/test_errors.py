@@ -514,7 +514,7 @@ async def test_without_its_store_every_call_is_unavailable_and_says_when_to_try_
         update={
             "grpc_port": free_port(),
             "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rollcall"),
-            "mongodb_select_seconds": 0.3,
+            "mongodb_seconds": 0.3,
             "request_seconds": 2.0,
         }
     )
@@ -557,7 +557,7 @@ async def test_without_its_store_a_call_waits_no_longer_than_the_setting_for_a_n
         update={
             "grpc_port": free_port(),
             "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rollcall"),
-            "mongodb_select_seconds": 0.3,
+            "mongodb_seconds": 0.3,
             "request_seconds": 5.0,
         }
     )
@@ -587,7 +587,7 @@ async def test_a_store_that_hangs_is_a_deadline_exceeded_in_time(stack: Stack, w
             "grpc_port": free_port(),
             "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true"),
             "request_seconds": 1.0,
-            "mongodb_select_seconds": 5.0,
+            "mongodb_seconds": 5.0,
         }
     )
     address = f"127.0.0.1:{settings.grpc_port}"
