@@ -4,7 +4,6 @@ import argparse
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,11 +16,10 @@ import orjson
 from bench import checks, contestants, data, load, machine, report, store
 from bench.contestants import GRPC, PAGES, REST, Contestant
 from bench.load import CONNECTIONS, Call, Load, Owner
-from bench.parts import ROOT, BenchError, Part, Parts, settings_of, start_mongod
+from bench.parts import FOLDER, ROOT, BenchError, Part, Parts, say, settings_of, start_mongod
 from server import tokens
 from server.records.caller import Caller
 
-FOLDER = ROOT / ".build" / "bench"
 RESULTS = ROOT / "bench" / "RESULTS.md"
 SEED = 7
 CHECKED_OWNERS = 5
@@ -77,7 +75,7 @@ class Bench:
             self._warm(row, page)
         runs = []
         for number in range(self._plan.rounds):
-            _say(f"round {number + 1} of {self._plan.rounds}")
+            say(f"round {number + 1} of {self._plan.rounds}")
             self._dice.shuffle(turns)
             runs += [self._measure(row, page) for row, page in turns]
         order = {(row.protocol, row.name): place for place, row in enumerate(self._rows)}
@@ -136,35 +134,34 @@ def measure(plan: Plan) -> str:
 
 
 def _measured(plan: Plan, parts: Parts) -> str:
-    mongo, mongo_port = _filled(plan, parts)
+    mongo, mongo_port = filled(plan, parts)
     settings, _ = settings_of(mongo_port, contestants.DATABASE)
     owners = [
         Owner(name, tokens.sign(settings, Caller(sub=name, tenant=name), timedelta(hours=6)))
         for name in plan.size.names()
     ]
-    _say("starting every server")
+    say("starting every server")
     rows = contestants.start_all(parts, mongo, mongo_port, _bodies(plan.size))
     bench = Bench(plan, rows, owners, FOLDER)
-    _say("checking that all answer the same")
+    say("checking that all answer the same")
     bench.check()
     runs = bench.run()
-    _say("checking once more")
+    say("checking once more")
     bench.check()
     (FOLDER / "runs.json").write_text(json.dumps([asdict(run) for run in runs], indent=1))
     return _report(plan, runs)
 
 
-def _filled(plan: Plan, parts: Parts) -> tuple[Part, int]:
+def filled(plan: Plan, parts: Parts) -> tuple[Part, int]:
     """Start mongod with all data in it, made unless it is there from a run before."""
     folder = FOLDER / f"mongo-{plan.size.owners}"
     stamp = folder.with_suffix(".loaded")
-    # What mongod itself would take: half of the memory.
-    mongo, port = start_mongod(parts, folder, max(0.25, round((machine.memory_gb() - 1) / 2, 1)))
+    mongo, port = start_mongod(parts, folder)
     wanted = store.fingerprint(plan.size)
     if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
-        _say(f"loading {plan.size.records:,} sessions")
-        _say(f"rollcall import took in {store.fill(port, plan.size):,.0f} records/s")
+        say(f"loading {plan.size.records:,} sessions")
+        say(f"rollcall import took in {store.fill(port, plan.size):,.0f} records/s")
         stamp.write_text(wanted)
     store.warm(port, contestants.DATABASE)
     return mongo, port
@@ -205,10 +202,6 @@ def _conditions(plan: Plan) -> str:
     )
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
@@ -221,7 +214,7 @@ def main() -> None:
     results = FOLDER / "RESULTS.md" if plan is QUICK else RESULTS
     results.write_text(text + "\n")
     print(text)
-    _say(f"written to {results.relative_to(ROOT)}")
+    say(f"written to {results.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

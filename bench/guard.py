@@ -23,7 +23,6 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-
 Call = Callable[[], Awaitable[object]]
 
 WARM_UPS = 3

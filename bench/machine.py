@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.contestants import NODE_PEERS
-from bench.parts import BenchError
+from bench.parts import BenchError, memory_gb
 from server import mongod
 
 _DEBIAN = {"wrk": "wrk", "h2load": "nghttp2-client", "node": "nodejs", "npm": "npm"}
@@ -41,11 +41,6 @@ def description() -> str:
     system = os.uname()
     cores = f"{len(os.sched_getaffinity(0))} cores of {model[1] if model else system.machine}"
     return f"{cores}, {memory_gb():.0f} GB, {system.sysname} {system.release}"
-
-
-def memory_gb() -> float:
-    """Return how much memory the machine has."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,8 @@ from server.settings import PREFIX, Settings, load
 
 START_SECONDS = 60.0
 ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".build" / "bench"
+"""Holds the data, the logs and every run's figures."""
 
 SECRETS = {
     "ROLLCALL_JWT_SECRET": "a secret that only the benchmark uses for tokens",
@@ -135,12 +137,22 @@ def is_open(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_mongod(parts: Parts, folder: Path, cache_gb: float) -> tuple[Part, int]:
-    """Start mongod as `rollcall up` does, with another cache; return it and its port."""
+def say(text: str) -> None:
+    """Print how far it is."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+def memory_gb() -> float:
+    """Return how much memory the machine has."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+
+
+def start_mongod(parts: Parts, folder: Path) -> tuple[Part, int]:
+    """Start mongod as `rollcall up` does, but with its own default cache; return it and its port."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     command = list(mongod.command(mongod.find(), port, folder))
-    command[command.index("--wiredTigerCacheSizeGB") + 1] = str(cache_gb)
+    command[command.index("--wiredTigerCacheSizeGB") + 1] = str(max(0.25, round((memory_gb() - 1) / 2, 1)))
     part = parts.start("mongod", command)
     parts.wait_until(lambda: mongod.become_primary(port))
     return part, port

@@ -16,7 +16,9 @@ from server import readiness
 from server.auth import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
-from server.interceptors import MaskUnexpected
+from server.interceptors import chain
+from server.observability import loop_lag
+from server.observability.metrics import CallMetrics
 from server.page_tokens import PageTokens, page_tokens_of
 from server.records import agent, agent_session, robot, robot_message, robot_session, session, user_session
 from server.records.kind import Kind
@@ -124,9 +126,10 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     connection = driver.connect(settings)
     reads = Reads(connection.database)
     health = HealthServicer()
+    metrics = CallMetrics()
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
-    server = grpc.aio.server(interceptors=(MaskUnexpected(),), options=options)
+    server = grpc.aio.server(interceptors=chain(metrics), options=options)
     server.add_generic_rpc_handlers(_handlers(settings, connection, reads))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -142,9 +145,9 @@ async def running(settings: Settings) -> AsyncIterator[None]:
 
     async def ready() -> None:
         await _make_indexes(connection)
-        await readiness.follow(health, SERVICES, reads.ping)
+        await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    following = asyncio.create_task(ready())
+    following = asyncio.gather(ready(), loop_lag.follow(metrics))
     try:
         yield
     finally:

@@ -1,7 +1,6 @@
 """The command line: `rollcall`."""
 
 import asyncio
-import logging
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -119,8 +118,10 @@ def run_all(
 @app.command("serve")
 def serve() -> None:
     """Run the gRPC server alone until SIGTERM; needs MongoDB and the keys that verify tokens."""
+    from server.observability import logs, metrics  # noqa: PLC0415 # only the server logs and counts
+
     settings = load()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log_level)
     if settings.workers > 1:
         from server import workers  # noqa: PLC0415 # one process needs none
 
@@ -131,7 +132,8 @@ def serve() -> None:
         return
     from server import app as application  # noqa: PLC0415 # only a worker needs the whole service
 
-    asyncio.run(application.serve(settings))
+    with metrics.served(settings, for_workers=False):
+        asyncio.run(application.serve(settings))
 
 
 @app.command("token")

@@ -8,6 +8,7 @@ from grpc_health.v1 import health_pb2
 from grpc_health.v1._async import HealthServicer
 
 from server.errors import RollcallError
+from server.observability.metrics import CallMetrics
 from server.store.failures import deadline
 
 INTERVAL_SECONDS = 0.5
@@ -17,7 +18,10 @@ log = logging.getLogger(__name__)
 
 
 async def follow(
-    health: HealthServicer, services: Sequence[str], ping: Callable[[], Awaitable[None]]
+    health: HealthServicer,
+    services: Sequence[str],
+    ping: Callable[[], Awaitable[None]],
+    metrics: CallMetrics,
 ) -> None:
     """Set the status of `services`, and of the whole server, for ever: SERVING while `ping` returns."""
     serving: bool | None = None
@@ -26,6 +30,7 @@ async def follow(
         if ready is not serving:
             log.info("MongoDB answers" if ready else "MongoDB does not answer")
             await set_status(health, services, ready=ready)
+            metrics.store_ready(ready=ready)
             serving = ready
         await asyncio.sleep(INTERVAL_SECONDS)
 

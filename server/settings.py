@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ("http://localhost:3000",)
     """Origins of browsers that may call, comma-separated."""
 
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Which log lines are written; `info` has one for each call."""
+    metrics_host: str = "127.0.0.1"
+    """Where Prometheus finds the metrics."""
+    metrics_port: int = Field(0, ge=0, le=65535)
+    """The metrics' port; 0 serves none."""
+
     request_seconds: float = Field(8.0, gt=0, le=9)
     """A call ends after this long, if its deadline is not nearer; Envoy answers for it after 9.5."""
     mongodb_seconds: float = Field(5.0, gt=0, le=9)

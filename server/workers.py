@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from server import child
+from server.observability import metrics
 from server.settings import PREFIX, Settings, SettingsError
 
 GRACE_SECONDS = 10.0
@@ -36,7 +37,7 @@ async def supervise(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    with _reserved(settings):
+    with _reserved(settings), metrics.served(settings, for_workers=True):
         workers = [asyncio.create_task(_keep(number, stopped)) for number in range(settings.workers)]
         try:
             await asyncio.gather(*workers)
@@ -75,6 +76,7 @@ async def _keep(number: int, stopped: asyncio.Event) -> None:
         if not ended.done():
             await _stop(process, ended)
             return
+        metrics.worker_ended(process.pid)
         if process.returncode == USAGE_STATUS:
             raise WorkerError
         log.error("worker %d has ended with status %s; another one starts", number, process.returncode)
@@ -85,7 +87,11 @@ async def _keep(number: int, stopped: asyncio.Event) -> None:
 
 async def _start() -> asyncio.subprocess.Process:
     serve = (sys.executable, "-P", "-m", "server.cli", "serve")
-    environment = os.environ | {f"{PREFIX}WORKERS": "1", f"{PREFIX}SHARE_PORT": "true"}
+    environment = os.environ | {
+        f"{PREFIX}WORKERS": "1",
+        f"{PREFIX}SHARE_PORT": "true",
+        f"{PREFIX}METRICS_PORT": "0",
+    }
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", child.__file__, str(os.getpid()), *serve),
         stdin=asyncio.subprocess.DEVNULL,

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import secrets
-import signal
 import ssl
 import subprocess
 import sys
@@ -219,23 +218,36 @@ class Parts:
             wait_until(lambda: mongod.become_primary(self._settings.mongo_port))
 
     def kill(self, name: str) -> None:
-        """End a part by SIGKILL."""
+        """End a part by SIGKILL, its workers with it."""
+        members = self.processes(name)
         process = self._running.pop(name)
-        process.kill()
+        for member in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
         process.wait()
+        _, alive = psutil.wait_procs(members, timeout=START_SECONDS)
+        assert not alive, f"left behind: {alive}"
 
     @contextlib.contextmanager
     def stopped(self, name: str) -> Iterator[None]:
-        """Freeze a part in the block: it keeps its connections and answers nothing."""
-        process = self._running[name]
-        process.send_signal(signal.SIGSTOP)
+        """Freeze a part in the block, its workers too: it keeps its connections and answers nothing."""
+        members = self.processes(name)
+        for member in members:
+            member.suspend()
         try:
             yield
         finally:
-            process.send_signal(signal.SIGCONT)
+            for member in members:
+                member.resume()
 
-    def process(self, name: str) -> psutil.Process:
-        return psutil.Process(self._running[name].pid)
+    def processes(self, name: str) -> list[psutil.Process]:
+        """Return the processes of a part: the one that was started, and its workers."""
+        first = psutil.Process(self._running[name].pid)
+        return [first, *first.children(recursive=True)]
+
+    def memory(self, name: str) -> int:
+        """Return the resident bytes of all processes of a part."""
+        return sum(process.memory_info().rss for process in self.processes(name))
 
     def answers(self) -> bool:
         """Return whether a list comes from the store through all parts."""

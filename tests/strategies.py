@@ -1,4 +1,4 @@
-"""Documented items of every kind: one plain example each, and hypothesis strategies of all that may be written."""
+"""Documented items of every kind: one plain example each, and strategies of all that may be written."""
 
 import copy
 import re
@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -266,7 +266,8 @@ _UNUSUAL_TEXTS = (
     "null",
     "2026-01-01T00:00:00+01:00",
 )
-_ALPHABET = st.characters(exclude_categories=("Cs",), exclude_characters="\0")
+_SURROGATES: tuple[Literal["Cs"]] = ("Cs",)
+_ALPHABET = st.characters(exclude_categories=_SURROGATES, exclude_characters="\0")
 
 
 @cache

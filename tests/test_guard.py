@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import orjson
@@ -25,6 +25,9 @@ from server.store.reads import Reads
 from server.store.writes import Writes
 from tests.stack import Stack, free_port
 
+Unary: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]"
+Stream: TypeAlias = "grpc.aio.UnaryStreamMultiCallable[bytes, bytes]"
+
 OTHER_USER = "grown-less"
 MESSAGES = 110
 TEAM = 105
@@ -41,7 +44,7 @@ COPIES = 7.0
 class List:
     """A list with few and with many items, and the bytecode instructions that an item may take.
 
-    `steps` is what it takes now, by Python 3.11, and a little: a further loop over the items takes ten or more.
+    `steps` is what it takes now, by Python 3.11, and a little: one more loop over the items is ten.
     """
 
     method: str
@@ -139,13 +142,13 @@ class Service:
         request = (chosen.many if many else chosen.few).SerializeToString()
         metadata = (("authorization", f"Bearer {self._token(kinds.USER if many else chosen.few_user)}"),)
         if chosen.method in {"RestService/ListUserSessions", "RestService/ListSessions"}:
-            stream = self._channel.unary_stream(f"/rollcall.v1.{chosen.method}")
+            stream: Stream = self._channel.unary_stream(f"/rollcall.v1.{chosen.method}")
 
             async def streamed() -> list[bytes]:
                 return [chunk async for chunk in stream(request, metadata=metadata)]
 
             return streamed
-        unary = self._channel.unary_unary(f"/rollcall.v1.{chosen.method}")
+        unary: Unary = self._channel.unary_unary(f"/rollcall.v1.{chosen.method}")
 
         async def answered() -> list[bytes]:
             return [await unary(request, metadata=metadata)]

@@ -412,15 +412,17 @@ def refused(name: str, body: Any) -> FieldError:
     return caught.value
 
 
-SURROGATES = ("\ud800", "a\udfffb", "\udc00\ud800")
-BAD_TEXT = (*SURROGATES, "\0", "a\0b", None, 1, 1.5, True, [], {}, b"x")
-BAD_FLAG = (None, 0, 1, "true", "", [], {})
-BAD_NUMBER = (
+Values = tuple[Any, ...]
+
+SURROGATES: Values = ("\ud800", "a\udfffb", "\udc00\ud800")
+BAD_TEXT: Values = (*SURROGATES, "\0", "a\0b", None, 1, 1.5, True, [], {}, b"x")
+BAD_FLAG: Values = (None, 0, 1, "true", "", [], {})
+BAD_NUMBER: Values = (
     *(None, True, False, "1", "", [], {}, math.nan, math.inf, -math.inf),
     *(MAX_INTEGER + 1, -MAX_INTEGER - 1, 10**400),
 )
-BAD_INTEGER = (None, True, "1", 1.5, math.nan, math.inf, 2**31, -(2**31) - 1, 1e10, 10**400, [], {})
-BAD_TIME = (
+BAD_INTEGER: Values = (None, True, "1", 1.5, math.nan, math.inf, 2**31, -(2**31) - 1, 1e10, 10**400, [], {})
+BAD_TIME: Values = (
     *(None, 0, 1700000000, True, "", "now", "2026-01-31", "2026-01-31T23:59:59", "2026-01-31T23:59Z"),
     *("2026-02-30T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-31T24:00:00Z", "2026-01-31T23:60:00Z"),
     *("0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z", "-001-01-01T00:00:00Z", "+2026-01-01T00:00:00Z"),
@@ -432,23 +434,25 @@ BAD_TIME = (
         " 2026-01-31T23:59:59Z",
         "2026-01-31T23:59:59Z\n",
     ),
-    *("٢٠٢٦-01-31T23:59:59Z", "2026-01-31T23:59:59,5Z", "2026-W05-6T23:59:59Z", [], {}),
+    *("\u0662\u0660\u0662\u0666-01-31T23:59:59Z", "2026-01-31T23:59:59,5Z", "2026-W05-6T23:59:59Z", [], {}),
 )
-BAD_UUID = (
+BAD_UUID: Values = (
     *(None, "", 1, "3c90c3cc-0d44-4b50-8888-8dd25736052", "3c90c3cc-0d44-4b50-8888-8dd25736052aa"),
     *("3c90c3cc0d444b5088888dd25736052a", "{3c90c3cc-0d44-4b50-8888-8dd25736052a}"),
     *("3c90c3cc-0d44-4b50-8888-8dd25736052g", "3c90c3cc-0d44-4b50-8888-8dd25736052a\n"),
 )
-BAD_XID = (None, "", 1, "cc5lnd2s1s4652adtu5", "cc5lnd2s1s4652adtu500", "CC5LND2S1S4652ADTU50")
-BAD_XID += ("cc5lnd2s1s4652adtu5w", "cc5lnd2s1s4652adtu50\n", "cc5lnd2s1s4652adtu5٠")
-BAD_RID = (
+BAD_XID: Values = (
+    *(None, "", 1, "cc5lnd2s1s4652adtu5", "cc5lnd2s1s4652adtu500", "CC5LND2S1S4652ADTU50"),
+    *("cc5lnd2s1s4652adtu5w", "cc5lnd2s1s4652adtu50\n", "cc5lnd2s1s4652adtu5\u0660"),
+)
+BAD_RID: Values = (
     *(None, "", 1, "session", "ri.", "ri.aip-agents.session.x", "ri.aip-agents..session.", "ri...."),
     *("RI.aip-agents..session.x", "ri.Aip..session.x", "ri.1aip..session.x", "ri.aip..Session.x"),
     *("ri.aip.-x.session.x", "ri.aip..session.x y", "ri.aip..session.x\n", "ri.aip..session.é", "xri.a..b.c"),
 )
-BAD_OBJECT = (True, 1, "{}", [], [{}], b"{}")
-BAD_LIST = (True, 1, "[]", {}, {"0": 1}, ())
-BAD_JSON = (
+BAD_OBJECT: Values = (True, 1, "{}", [], [{}], b"{}")
+BAD_LIST: Values = (True, 1, "[]", {}, {"0": 1}, ())
+BAD_JSON: Values = (
     *((value, "") for value in (math.nan, math.inf, -math.inf, MAX_INTEGER + 1, -MAX_INTEGER - 1, 10**400)),
     *((value, "") for value in (*SURROGATES, "\0")),
     *((value, "") for value in (b"x", (1,), {1}, object())),

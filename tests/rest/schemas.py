@@ -1,10 +1,10 @@
-"""The documented bodies as strict JSON Schemas: every required key, no other key, nulls only where allowed."""
+"""The documented bodies as strict JSON Schemas: every required key, no other, nulls only where allowed."""
 
 import json
 from typing import Any
 
 import httpx
-from jsonschema import Draft202012Validator, validators  # type: ignore[import-untyped] # ships no types
+from jsonschema import Draft202012Validator, validators
 
 Schema = dict[str, Any]
 
@@ -14,7 +14,7 @@ def _is_integer(_: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-_Validator = validators.extend(
+_Validator: Any = validators.extend(  # type: ignore[no-untyped-call] # its stub has no types
     Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
 )
 

@@ -244,10 +244,9 @@ ERRORS: list[Error] = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "caller", "status", "schema"), ERRORS)
-def test_error_is_in_the_words_of_its_path(
-    stack: Stack, method: str, path: str, caller: str | None, status: int, schema: Schema
-) -> None:
+@pytest.mark.parametrize("row", ERRORS, ids=lambda row: " ".join(map(str, row[:4])))
+def test_error_is_in_the_words_of_its_path(stack: Stack, row: Error) -> None:
+    method, path, caller, status, schema = row
     tokens = {
         "bad": "not.a.token",
         "any": stack.token("somebody"),

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from server.records.xid import new_xid
 from tests.rest import schemas
 from tests.rest.schemas import validated
 from tests.stack import Stack, lines_of
@@ -185,20 +186,22 @@ def test_session_example_comes_back(stack: Stack) -> None:
 
 
 def test_robot_session_example_comes_back(stack: Stack) -> None:
-    stack.load(*lines_of("robot_session", {}, ROBOT_SESSION))
+    # Robots are the whole installation's, and other tests write there too: the ids are fresh.
+    account = {**ROBOT_SESSION["created_by"], "id": new_xid()}
+    session = {**ROBOT_SESSION, "id": new_xid(), "created_by": account}
+    stack.load(*lines_of("robot_session", {}, session))
     token = stack.token("anybody", permissions=["USE_ROBOTS"])
-    account = ROBOT_SESSION["created_by"]["id"]
     for path in ("/robots/sessions", "/api/robots/sessions"):
-        page = validated(stack.get(f"{path}?account_id={account}", token), schemas.ROBOT_SESSIONS)
+        page = validated(stack.get(f"{path}?account_id={account['id']}", token), schemas.ROBOT_SESSIONS)
         assert page == {
             "page_size": 20,
             "results": 1,
             "total_pages": 1,
             "current_page": 1,
-            "sessions": [ROBOT_SESSION],
+            "sessions": [session],
         }
-    alone = validated(stack.get(f"/robots/sessions/{ROBOT_SESSION['id']}", token), schemas.ROBOT_SESSION)
-    assert alone == {**ROBOT_SESSION, "message_list": {"page_size": 50, "results": 0, "messages": []}}
+    alone = validated(stack.get(f"/robots/sessions/{session['id']}", token), schemas.ROBOT_SESSION)
+    assert alone == {**session, "message_list": {"page_size": 50, "results": 0, "messages": []}}
 
 
 def test_agent_session_example_comes_back(stack: Stack) -> None:

@@ -150,7 +150,10 @@ def check_order(resource: Resource, page: list[Any]) -> None:
 @pytest.mark.timeout(SECONDS * 2 + 60)
 async def test_64_callers_at_once_lose_nothing_and_everything_adds_up(stack: Stack) -> None:
     observer = kit.writer(stack)
-    before = {resource: observer(resource.listing(page_size=1)).total_size for resource in (kit.ROBOT, kit.ROBOT_SESSION)}
+    before = {
+        resource: observer(resource.listing(page_size=1)).total_size
+        for resource in (kit.ROBOT, kit.ROBOT_SESSION)
+    }
     tenants = [Tenant(f"t-{kit.uid()}") for _ in range(TENANTS)]
     for tenant in tenants:
         session = kit.session(token_budget=0)
@@ -208,10 +211,7 @@ def _check_end(
         reader = kit.writer(stack, "", tenant.name)
         assert reader(kit.SESSION.get(tenant.shared)).token_budget == tenant.wins
         expected = {
-            key
-            for worker in workers[index::TENANTS]
-            for name, key in worker.records
-            if name == "session"
+            key for worker in workers[index::TENANTS] for name, key in worker.records if name == "session"
         }
         assert set(kit.SESSION.walk(reader, page_size=50)) == {*expected, tenant.shared}
     gone = [each for worker in workers for each in worker.deleted]

@@ -205,7 +205,9 @@ def test_the_tenant_is_always_the_callers(who: Caller) -> None:
         key = resource.key_of(created)
         updated = who(resource.update(resource.of(key, developer_id="another"), "developer_id"))
         assert updated.developer_id == who.tenant
-        replaced = who(resource.update(resource.record(**{resource.key: key, "developer_id": "another"}), "*"))
+        replaced = who(
+            resource.update(resource.record(**{resource.key: key, "developer_id": "another"}), "*")
+        )
         assert replaced.developer_id == who.tenant
 
 
@@ -329,7 +331,8 @@ def _filled(value: Any) -> bool:
 
 @every
 @pytest.mark.parametrize(
-    "path", ["nothing", "", "name.first", "*.name", "isReplying", ".", "etag.x", "metadata.fields.x", "\u2603"]
+    "path",
+    ["nothing", "", "name.first", "*.name", "isReplying", ".", "etag.x", "metadata.fields.x", "\u2603"],
 )
 def test_an_unknown_path_of_a_mask_is_refused(resource: Resource, path: str, who: Caller) -> None:
     created = who(resource.create(resource.record()))
@@ -438,7 +441,9 @@ def test_of_writers_with_one_etag_exactly_one_wins(resource: Resource, who: Call
 def test_writers_without_an_etag_all_win_in_some_order(resource: Resource, who: Caller) -> None:
     created = who(resource.create(resource.record()))
     key = resource.key_of(created)
-    answers = together(4, lambda index: who(resource.update(resource.relabelled(key, f"w{index}"), resource.label)))
+    answers = together(
+        4, lambda index: who(resource.update(resource.relabelled(key, f"w{index}"), resource.label))
+    )
     assert {answer.code for answer in answers if isinstance(answer, kit.Refusal)} <= {Code.ABORTED}
     assert len({answer.etag for answer in answers if not isinstance(answer, kit.Refusal)}) >= 1
 
@@ -704,9 +709,7 @@ def test_a_batch_with_a_used_request_id_writes_nothing_and_names_it(resource: Re
 
 
 @batched
-def test_a_request_id_twice_in_one_batch_is_refused(
-    resource: Resource, who: Caller
-) -> None:
+def test_a_request_id_twice_in_one_batch_is_refused(resource: Resource, who: Caller) -> None:
     id_ = str(uuid.uuid4())
     refusal = who.refused(resource.batch([resource.record(), resource.record()], [id_, id_]))
     assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["requests[1].request_id"])
@@ -734,13 +737,9 @@ def test_a_request_id_answers_the_record_as_it_is_now(who: Caller) -> None:
     ],
     ids=["another tenant", "another user", "names with slashes"],
 )
-def test_a_request_id_is_the_callers_own(
-    one: tuple[str, str], other: tuple[str, str], stack: Stack
-) -> None:
+def test_a_request_id_is_the_callers_own(one: tuple[str, str], other: tuple[str, str], stack: Stack) -> None:
     unique = str(uuid.uuid4())
-    first, second = (
-        kit.caller(stack, sub, f"{unique}{tenant}", kit.WRITE) for sub, tenant in (one, other)
-    )
+    first, second = (kit.caller(stack, sub, f"{unique}{tenant}", kit.WRITE) for sub, tenant in (one, other))
     request = kit.SESSION.create(kit.session(), unique)
     assert first(request).id != (made := second(request)).id
     assert made.developer_id == second.tenant

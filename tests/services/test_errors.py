@@ -27,7 +27,18 @@ from tests.stack import Stack, free_port
 
 Code = grpc.StatusCode
 
-LEAKS = ("Traceback", "Error(", "Exception", "pymongo", "motor", "mongo", "<class", "File \"", "bson", "NoneType")
+LEAKS = (
+    "Traceback",
+    "Error(",
+    "Exception",
+    "pymongo",
+    "motor",
+    "mongo",
+    "<class",
+    'File "',
+    "bson",
+    "NoneType",
+)
 
 
 @pytest.fixture
@@ -143,7 +154,9 @@ FIELDS: list[tuple[Resource, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(
-    ("resource", "changes", "field"), FIELDS, ids=[f"{each[0]}-{each[2]}-{n}" for n, each in enumerate(FIELDS)]
+    ("resource", "changes", "field"),
+    FIELDS,
+    ids=[f"{each[0]}-{each[2]}-{n}" for n, each in enumerate(FIELDS)],
 )
 def test_what_a_contract_cannot_print_is_refused_by_its_protobuf_field(
     resource: Resource, changes: dict[str, Any], field: str, who: Caller
@@ -487,7 +500,9 @@ def test_odd_owners_are_data(stack: Stack) -> None:
 
 @pytest.mark.parametrize("through", ["server", "proxy"])
 @pytest.mark.parametrize("seconds", [0.0, 0.000_001, 0.001])
-def test_a_call_with_a_tiny_deadline_ends_in_time(through: str, seconds: float, stack: Stack, who: Caller) -> None:
+def test_a_call_with_a_tiny_deadline_ends_in_time(
+    through: str, seconds: float, stack: Stack, who: Caller
+) -> None:
     address = stack.grpc if through == "server" else stack.envoy_grpc
     caller = Caller(address, who.token)
     began = time.monotonic()
@@ -563,7 +578,11 @@ async def test_without_its_store_a_call_waits_no_longer_than_the_setting_for_a_n
     )
     address = f"127.0.0.1:{settings.grpc_port}"
     async with running(settings), grpc.aio.insecure_channel(address) as channel:
-        for request in (kit.SESSION.listing(), kit.SESSION.create(kit.session()), kit.ROBOT.create(kit.robot())):
+        for request in (
+            kit.SESSION.listing(),
+            kit.SESSION.create(kit.session()),
+            kit.ROBOT.create(kit.robot()),
+        ):
             method = kit.method_of(lambda service: kit.STUBS[service](channel), request)
             began = time.monotonic()
             with pytest.raises(grpc.aio.AioRpcError):

@@ -28,7 +28,16 @@ class Grpcurl:
         self._options = [] if token is None else ["-H", f"authorization: Bearer {token}"]
 
     def run(self, *arguments: str, data: Any = None, options: tuple[str, ...] = ()) -> Any:
-        command = [GRPCURL, "-plaintext", "-connect-timeout", "10", "-max-time", "20", *self._options, *options]
+        command = [
+            GRPCURL,
+            "-plaintext",
+            "-connect-timeout",
+            "10",
+            "-max-time",
+            "20",
+            *self._options,
+            *options,
+        ]
         if data is not None:
             command += ["-d", json.dumps(data)]
         return subprocess.run(
@@ -88,7 +97,10 @@ def test_a_record_is_created_read_changed_and_deleted(grpcurl: Grpcurl, who: Cal
     assert grpcurl.call(f"{service}/GetSession", key) == made
     listed = grpcurl.call(f"{service}/ListSessions", {"metadataFilter": {"plan": "pro"}})
     assert listed["sessions"] == [made]
-    change = {"session": key | {"situation": "t", "etag": made["etag"]}, "update_mask": {"paths": ["situation"]}}
+    change = {
+        "session": key | {"situation": "t", "etag": made["etag"]},
+        "update_mask": {"paths": ["situation"]},
+    }
     changed = grpcurl.call(f"{service}/UpdateSession", change)
     assert (changed["situation"], changed["token_budget"]) == ("t", 7)
     assert grpcurl.call(f"{service}/DeleteSession", key) == changed
@@ -122,7 +134,10 @@ def test_health_is_told_per_service_without_credentials(stack: Stack, through: s
 
 def test_health_is_watched(stack: Stack, through: str) -> None:
     nobody = Grpcurl(stack, through, None)
-    for service, status in (("rollcall.v1.SessionService", "SERVING"), ("rollcall.v1.Nothing", "SERVICE_UNKNOWN")):
+    for service, status in (
+        ("rollcall.v1.SessionService", "SERVING"),
+        ("rollcall.v1.Nothing", "SERVICE_UNKNOWN"),
+    ):
         done = nobody.run(f"{HEALTH}/Watch", data={"service": service}, options=("-max-time", "1"))
         assert json.loads(done.stdout) == {"status": status}
         assert "Code: DeadlineExceeded" in done.stderr

@@ -53,7 +53,11 @@ def _sessions(_: Caller) -> List:
         lambda second: kit.SESSION.record(
             created_at=kit.at(second), updated_at=kit.at(LATEST - second), metadata={"a": 1, "b": second}
         ),
-        [{"order_by": order, **filter_} for order in orders for filter_ in ({}, {"metadata_filter": {"a": 1}})],
+        [
+            {"order_by": order, **filter_}
+            for order in orders
+            for filter_ in ({}, {"metadata_filter": {"a": 1}})
+        ],
         kit.SESSION.create,
         kit.SESSION.delete,
     )
@@ -145,7 +149,13 @@ def churn(who: Caller, walked: List, seed: int) -> Iterator[None]:
     own=st.booleans(),
 )
 def test_a_walk_meets_whatever_stood_throughout_exactly_once(  # noqa: PLR0913, PLR0917
-    stack: Stack, kind: Callable[[Caller], List], seconds: list[int], sizes: list[int], seed: int, *, own: bool
+    stack: Stack,
+    kind: Callable[[Caller], List],
+    seconds: list[int],
+    sizes: list[int],
+    seed: int,
+    *,
+    own: bool,
 ) -> None:
     """Ten walks an example: fifty examples make the five hundred."""
     writer = kit.writer(stack)

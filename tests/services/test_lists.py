@@ -133,7 +133,9 @@ def test_a_page_has_the_documented_number_of_records_unless_it_is_asked_otherwis
     assert page.next_page_token
 
 
-@pytest.mark.parametrize("make", [sessions, user_sessions, agent_sessions], ids=lambda make: str(make.__name__))
+@pytest.mark.parametrize(
+    "make", [sessions, user_sessions, agent_sessions], ids=lambda make: str(make.__name__)
+)
 @pytest.mark.parametrize("size", [1000, 1001, 2**31 - 1])
 def test_a_page_has_at_most_1000_records(make: Make, size: int, who: Caller) -> None:
     case = make(who, 1000)
@@ -483,7 +485,15 @@ def test_a_record_of_more_than_3_megabytes_is_a_page_of_its_own(who: Caller) -> 
 # --- filters and orders ----------------------------------------------------------------------------
 
 
-_ANY = {"plan": "pro", "n": 1, "on": True, "none": None, "deep": {"b": [1, 2.5], "a": {}}, "$gt": "", "a.b": "c"}
+_ANY = {
+    "plan": "pro",
+    "n": 1,
+    "on": True,
+    "none": None,
+    "deep": {"b": [1, 2.5], "a": {}},
+    "$gt": "",
+    "a.b": "c",
+}
 
 
 @pytest.mark.parametrize(
@@ -646,7 +656,9 @@ def test_sessions_are_ordered_as_asked_and_equal_times_by_id_in_the_same_directi
         assert kit.SESSION.walk(who, order_by=order_by, page_size=size, **arguments) == expected
 
 
-@pytest.mark.parametrize("bad", ["id", "createdAt", "created_at down", "created_at,updated_at", "-", "created_at DESC"])
+@pytest.mark.parametrize(
+    "bad", ["id", "createdAt", "created_at down", "created_at,updated_at", "-", "created_at DESC"]
+)
 def test_an_unknown_order_is_refused(bad: str, who: Caller) -> None:
     refusal = who.refused(kit.SESSION.listing(order_by=bad))
     assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["order_by"])

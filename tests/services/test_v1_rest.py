@@ -173,10 +173,12 @@ def test_rest_and_stubs_read_and_write_the_same_records(
 
 def test_every_sort_of_value_survives_both_ways(http: httpx.Client, who: Caller) -> None:
     kinds = user_session_pb2.DialogueItem
-    folded = user_session_pb2.Dialogue(items=[{"content_type": kinds.CONTENT_TYPE_LOG, "text": "\u2019\U0001f600"}])
+    folded = user_session_pb2.Dialogue(
+        items=[{"content_type": kinds.CONTENT_TYPE_LOG, "text": "\u2019\U0001f600"}]
+    )
     record = kit.USER_SESSION.record(
         dialogue={"items": [{"id": 1.5, "content_type": kinds.CONTENT_TYPE_GROUP_LOG, "items": folded}]},
-        workspace={"n": None, "t": True, "l": [1, 2.5, [], {}], "s": "\u2028\"\\", "big": 2**53},
+        workspace={"n": None, "t": True, "l": [1, 2.5, [], {}], "s": '\u2028"\\', "big": 2**53},
         quick_replies=user_session_pb2.StringList(),
         clicks={"items": [{"timestamp": 1_700_000_000_123}]},
         tutorial={"tutorial_id": 0},
@@ -233,12 +235,17 @@ def test_a_list_is_walked_by_its_tokens_over_either_surface(
 
 
 @pytest.mark.parametrize(
-    "key", ["a b", "a/b", "a%2Fb", "../x", "a?b#c", "a&b=c", "\u2019\U0001f600", "a:search", "+", "$ne", "%", ";"]
+    "key",
+    ["a b", "a/b", "a%2Fb", "../x", "a?b#c", "a&b=c", "\u2019\U0001f600", "a:search", "+", "$ne", "%", ";"],
 )
-def test_a_key_in_a_path_is_what_it_was_before_it_was_escaped(key: str, http: httpx.Client, who: Caller) -> None:
+def test_a_key_in_a_path_is_what_it_was_before_it_was_escaped(
+    key: str, http: httpx.Client, who: Caller
+) -> None:
     who(kit.USER_SESSION.create(kit.user_session(uuid=key)))
     assert answered(http, who, kit.USER_SESSION.get(key)).uuid == key
-    assert answered(http, who, kit.USER_SESSION.update(kit.USER_SESSION.relabelled(key), "name")).name == "new"
+    assert (
+        answered(http, who, kit.USER_SESSION.update(kit.USER_SESSION.relabelled(key), "name")).name == "new"
+    )
     assert answered(http, who, kit.USER_SESSION.delete(key)).uuid == key
     assert who.code(kit.USER_SESSION.get(key)) is grpc.StatusCode.NOT_FOUND
 
@@ -290,13 +297,16 @@ def _refused(who: Caller) -> list[Message]:
     return [
         *(resource.get(resource.new_key()) for resource in kit.RESOURCES),
         *(resource.delete(resource.new_key()) for resource in kit.RESOURCES),
-        *(resource.update(resource.relabelled(resource.new_key()), resource.label) for resource in kit.RESOURCES),
+        *(
+            resource.update(resource.relabelled(resource.new_key()), resource.label)
+            for resource in kit.RESOURCES
+        ),
         *(resource.listing(page_size=-1) for resource in kit.RESOURCES),
         *(resource.listing(page_token="v1.x") for resource in kit.RESOURCES),
         kit.SESSION.create(kit.session(id=created.id)),
         kit.SESSION.update(stale, "situation"),
         kit.SESSION.delete(created.id, etag="stale"),
-        kit.SESSION.create(kit.session(id="bad \u2019\"\\\n")),
+        kit.SESSION.create(kit.session(id='bad \u2019"\\\n')),
         kit.SESSION.batch([kit.session(), kit.session(id="bad")]),
         kit.SESSION.update(kit.SESSION.relabelled(created.id), "nothing"),
         kit.ROBOT_SESSION.listing(account_id="bad"),
@@ -386,9 +396,20 @@ def test_a_struct_goes_28_levels_deep(http: httpx.Client, who: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["pageSize=x", "pageSize=1.5", "pageSize=99999999999", "pageSize=-1", "offset=-1", "view=HUGE", "limit=x"]
+    "query",
+    [
+        "pageSize=x",
+        "pageSize=1.5",
+        "pageSize=99999999999",
+        "pageSize=-1",
+        "offset=-1",
+        "view=HUGE",
+        "limit=x",
+    ],
 )
-def test_a_parameter_that_does_not_parse_is_the_callers_fault(query: str, http: httpx.Client, who: Caller) -> None:
+def test_a_parameter_that_does_not_parse_is_the_callers_fault(
+    query: str, http: httpx.Client, who: Caller
+) -> None:
     check_error(call(http, who, "GET", f"/v1/sessions?{query}"), 400, 3)
 
 
@@ -422,7 +443,9 @@ def test_what_is_not_served_is_a_status_too(method: str, path: str, http: httpx.
 
 def test_a_body_over_the_limit_is_a_status_too(http: httpx.Client, who: Caller) -> None:
     body = orjson.dumps({"situation": "x" * (18 << 20)})
-    answer = call(http, who, "POST", "/v1/sessions", content=body, headers={"content-type": "application/json"})
+    answer = call(
+        http, who, "POST", "/v1/sessions", content=body, headers={"content-type": "application/json"}
+    )
     assert answer.status_code in {400, 413}
     check_error(answer, answer.status_code, 3)
 
@@ -448,9 +471,7 @@ def test_every_answer_has_a_request_id(http: httpx.Client, who: Caller) -> None:
 def test_answers_are_compressed_for_who_accepts_it(http: httpx.Client, who: Caller) -> None:
     who(kit.SESSION.create(kit.SESSION.record(situation="x" * 5000)))
     for coding in ("gzip", "br"):
-        with http.stream(
-            "GET", "/v1/sessions", headers=headers(who) | {"accept-encoding": coding}
-        ) as answer:
+        with http.stream("GET", "/v1/sessions", headers=headers(who) | {"accept-encoding": coding}) as answer:
             assert answer.headers["content-encoding"] == coding
 
 

@@ -24,7 +24,9 @@ Code = grpc.StatusCode
 OK, DENIED, MISSING = Code.OK, Code.PERMISSION_DENIED, Code.NOT_FOUND
 
 FOUNDRY = "/api/v2/aipAgents/agents/allSessions?preview=true"
-SCOPES = [frozenset(each) for size in range(4) for each in itertools.combinations((READ, WRITE, AGENTS), size)]
+SCOPES = [
+    frozenset(each) for size in range(4) for each in itertools.combinations((READ, WRITE, AGENTS), size)
+]
 
 
 @dataclass(frozen=True)
@@ -58,16 +60,16 @@ def make_world(stack: Stack) -> World:
         "agent_session": {"user_id": ann.sub, "client_id": "app", "agent_rid": agent},
     }
     keys = {
-        resource.name: resource.key_of(service(resource.create(resource.record(**named.get(resource.name, {})))))
+        resource.name: resource.key_of(
+            service(resource.create(resource.record(**named.get(resource.name, {}))))
+        )
         for resource in kit.RESOURCES
         if resource is not kit.AGENT
     }
     hidden = kit.AGENT_SESSION.record(**named["agent_session"] | {"agent_rid": closed})
     closed_session = service(kit.AGENT_SESSION.create(hidden)).rid
     message = service(
-        robot_pb2.CreateRobotMessageRequest(
-            robot_message=kit.robot_message(session_id=keys["robot_session"])
-        )
+        robot_pb2.CreateRobotMessageRequest(robot_message=kit.robot_message(session_id=keys["robot_session"]))
     ).id
     return World(ann.tenant, ann, service, agent, closed, {**keys, "agent": agent}, closed_session, message)
 
@@ -85,7 +87,9 @@ def ways(*scopes: str) -> dict[str, bool]:
 # --- reads -----------------------------------------------------------------------------------------
 
 
-def _read_code(who: Caller, resource: Resource, world: World, named: dict[str, str]) -> tuple[Code, Code, bool]:
+def _read_code(
+    who: Caller, resource: Resource, world: World, named: dict[str, str]
+) -> tuple[Code, Code, bool]:
     """Return how Get and List end for a caller, and whether the list has the record."""
     key = world.keys[resource.name]
     get = who.code(resource.get(key, **named))
@@ -269,7 +273,9 @@ def _snapshot(world: World) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "scopes", [each for each in SCOPES if WRITE not in each], ids=lambda scopes: "+".join(sorted(scopes)) or "none"
+    "scopes",
+    [each for each in SCOPES if WRITE not in each],
+    ids=lambda scopes: "+".join(sorted(scopes)) or "none",
 )
 def test_a_caller_without_sessions_write_writes_nothing_and_learns_nothing(
     scopes: frozenset[str], stack: Stack, world: World

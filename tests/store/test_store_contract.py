@@ -10,7 +10,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,7 +35,9 @@ from server.settings import Settings
 from server.store import driver, indexes
 from server.store.failures import deadline
 from server.store.reads import Reads
+from server.store.tallies import TALLIES
 from server.store.writes import (
+    REQUESTS,
     Creation,
     ExistsError,
     GoneError,
@@ -62,21 +64,35 @@ class Store:
         return int(await self.database[kind.collection].count_documents(filter_))
 
 
-async def opened(stack: Stack, name: str) -> tuple[Store, driver.Connection]:
+@asynccontextmanager
+async def opened(stack: Stack, name: str) -> AsyncIterator[Store]:
+    """Open a store over a fresh database; drop it at the end."""
     settings = stack.settings.model_copy(
         update={"mongodb_driver": name, "mongodb_database": f"test_{uuid.uuid4().hex[:20]}"}
     )
     connection = driver.connect(settings)
-    await indexes.make(connection.database, KINDS)
-    return Store(Reads(connection.database), Writes(connection), connection.database, settings), connection
+    try:
+        await indexes.make(connection.database, KINDS)
+        store = Store(Reads(connection.database), Writes(connection), connection.database, settings)
+        yield store
+        await end_transactions(store)
+        await connection.database.client.drop_database(settings.mongodb_database)
+    finally:
+        await connection.close()
 
 
-@pytest.fixture(params=DRIVERS)
-async def store(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
-    made, connection = await opened(stack, request.param)
-    yield made
-    await connection.database.client.drop_database(made.settings.mongodb_database)
-    await connection.close()
+@pytest.fixture(scope="module", params=DRIVERS)
+async def shared(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
+    async with opened(stack, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+async def store(shared: Store) -> Store:
+    """Return an empty store; making its indexes takes longer than most tests."""
+    for name in (*(kind.collection for kind in KINDS), TALLIES, REQUESTS):
+        await shared.database[name].delete_many({})
+    return shared
 
 
 # --- documents -------------------------------------------------------------------------------------
@@ -174,7 +190,10 @@ async def test_what_is_created_is_there_with_all_its_forms(kind: Kind, store: St
 async def test_get_has_the_fields_that_are_asked_for_and_the_id(kind: Kind, store: Store) -> None:
     made = SAMPLES[kind]()
     await create(store, kind, made)
-    assert await store.reads.get(kind, made["owner"], made["id"], "etag") == {"id": made["id"], "etag": made["etag"]}
+    assert await store.reads.get(kind, made["owner"], made["id"], "etag") == {
+        "id": made["id"],
+        "etag": made["etag"],
+    }
     assert await store.reads.get(kind, made["owner"], "another", "etag") is None
     if kind.owner:
         another = dict.fromkeys(kind.owner, "another")
@@ -200,7 +219,10 @@ async def test_a_record_that_exists_is_not_written_over(kind: Kind, store: Store
     with pytest.raises(ExistsError) as caught:
         await create(store, kind, SAMPLES[kind]())
     assert caught.value.index == 0
-    assert await store.reads.get(kind, made["owner"], made["id"], "etag") == {"id": made["id"], "etag": made["etag"]}
+    assert await store.reads.get(kind, made["owner"], made["id"], "etag") == {
+        "id": made["id"],
+        "etag": made["etag"],
+    }
 
 
 @pytest.mark.parametrize("place", [0, 1, 4])
@@ -258,7 +280,9 @@ async def test_a_request_id_of_what_was_deleted_is_gone(store: Store) -> None:
     assert caught.value.index == 0
 
 
-@pytest.mark.parametrize("kind", [session.KIND, robot.KIND, agent_session.KIND], ids=lambda kind: str(kind.name))
+@pytest.mark.parametrize(
+    "kind", [session.KIND, robot.KIND, agent_session.KIND], ids=lambda kind: str(kind.name)
+)
 async def test_one_request_id_at_once_creates_once(kind: Kind, store: Store) -> None:
     samples = {session.KIND: a_session, robot.KIND: a_robot}
     make: Callable[[int], Document] = samples.get(kind, lambda number: an_agent_session(f"s{number}"))
@@ -281,7 +305,9 @@ async def test_a_create_that_fails_leaves_its_request_id_free(store: Store) -> N
 
 
 def _rename(kind: Kind, before: Document) -> Document:
-    field = {"session": "situation", "user_session": "llm_context", "agent_session": "agent_version"}.get(kind.name, "name")
+    field = {"session": "situation", "user_session": "llm_context", "agent_session": "agent_version"}.get(
+        kind.name, "name"
+    )
     if kind is agent.KIND:
         return again(kind, before, lambda message: message.viewers.append("user:x"))
     return again(kind, before, lambda message: setattr(message, field, "changed"))
@@ -401,8 +427,12 @@ async def seven(store: Store) -> list[str]:
     return [each["id"] for each in order]
 
 
-@pytest.mark.parametrize(("limit", "skip"), [(0, 0), (1, 0), (3, 2), (7, 0), (8, 0), (5, 6), (5, 7), (1000, 0)])
-async def test_find_stream_and_page_are_the_same_window(limit: int, skip: int, store: Store, seven: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("limit", "skip"), [(0, 0), (1, 0), (3, 2), (7, 0), (8, 0), (5, 6), (5, 7), (1000, 0)]
+)
+async def test_find_stream_and_page_are_the_same_window(
+    limit: int, skip: int, store: Store, seven: list[str]
+) -> None:
     query = _window(limit, skip=skip)
     expected = seven[skip : skip + limit]
     found = await store.reads.find(query, JSON, "created")
@@ -520,6 +550,12 @@ async def test_matching_returns_one_field_of_what_matches(store: Store) -> None:
 # --- failures --------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+async def close() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
 def _operations(store: Store) -> dict[str, Callable[[], Any]]:
     async def stream() -> None:
         async for _ in store.reads.stream(session.owned_by(TENANT, 5), JSON):
@@ -545,7 +581,9 @@ def _operations(store: Store) -> dict[str, Callable[[], Any]]:
 
 
 @pytest.mark.parametrize("name", DRIVERS)
-async def test_without_a_server_everything_is_unavailable_within_the_deadline(name: str, stack: Stack) -> None:
+async def test_without_a_server_everything_is_unavailable_within_the_deadline(
+    name: str, stack: Stack, close: AsyncExitStack
+) -> None:
     settings = stack.settings.model_copy(
         update={
             "mongodb_driver": name,
@@ -554,22 +592,23 @@ async def test_without_a_server_everything_is_unavailable_within_the_deadline(na
         }
     )
     connection = driver.connect(settings)
+    close.push_async_callback(connection.close)
     store = Store(Reads(connection.database), Writes(connection), connection.database, settings)
 
     async def failure(operation: Callable[[], Any]) -> str:
-        with deadline(2):
-            try:
-                await operation()
-            except (UnavailableError, DeadlineExceededError) as error:
-                return type(error).__name__
+        try:
+            with deadline(2):
+                async with asyncio.timeout(4):
+                    await operation()
+        except (UnavailableError, DeadlineExceededError, TimeoutError) as error:
+            return type(error).__name__
         return "no error"
 
     operations = _operations(store)
     began = time.monotonic()
     failures = await asyncio.gather(*(failure(operation) for operation in operations.values()))
-    assert time.monotonic() - began < 6
     assert dict(zip(operations, failures, strict=True)) == dict.fromkeys(operations, "UnavailableError")
-    await connection.close()
+    assert time.monotonic() - began < 3.5
 
 
 async def test_an_operation_without_time_fails_as_such_and_the_next_one_works(store: Store) -> None:
@@ -603,14 +642,20 @@ async def test_counters_are_right_after_a_burst_of_64_writers(store: Store) -> N
                 made = a_robot_session(dice.randrange(50), dice.choice(accounts))
                 await store.writes.put(robot_session.KIND, [made])
             elif action == "create" or not mine:
-                mine += await create(store, robot_session.KIND, a_robot_session(number + 10**7, dice.choice(accounts)))
+                mine += await create(
+                    store, robot_session.KIND, a_robot_session(number + 10**7, dice.choice(accounts))
+                )
             else:
                 before = mine.pop(dice.randrange(len(mine)))
                 if action == "delete":
                     await store.writes.delete(robot_session.KIND, before["_id"], before["etag"])
                 else:
                     to = parts.xid(dice.choice(accounts))
-                    moved = again(robot_session.KIND, before, lambda message, to=to: setattr(message.created_by, "id", to))  # type: ignore[misc]
+                    moved = again(
+                        robot_session.KIND,
+                        before,
+                        lambda message, to=to: setattr(message.created_by, "id", to),
+                    )  # type: ignore[misc]
                     await store.writes.replace(robot_session.KIND, moved, before["etag"])
                     mine.append(moved)
 
@@ -669,7 +714,9 @@ def writing(store: Store) -> Iterator[subprocess.Popen[bytes]]:
         "ROLLCALL_MONGODB_DRIVER": store.settings.mongodb_driver,
         "PYTHONPATH": os.getcwd(),  # noqa: PTH109 # as a string
     }
-    process = subprocess.Popen([sys.executable, "-c", _writer_program()], stdout=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _writer_program()], stdout=subprocess.PIPE, env=environment
+    )
     try:
         yield process
     finally:
@@ -686,22 +733,14 @@ async def test_counters_are_right_after_any_crash_of_a_writer(store: Store) -> N
             for _ in range(5):
                 assert process.stdout.readline() == b"wrote\n"
             await asyncio.sleep(dice.random() / 5)
-        # What the server had begun for the dead process is still being ended.
-        await _settled(store)
+        await end_transactions(store)
         await check_counts(store, *(parts.xid(number) for number in range(3)))
     assert await store.size(robot.KIND) > 10
 
 
-async def _settled(store: Store) -> None:
-    admin = store.database.client.admin
-    name = store.settings.mongodb_database
-    end = time.monotonic() + 10
-    while time.monotonic() < end:
-        running = await admin.command({"currentOp": 1, "ns": {"$regex": f"^{name}\\."}})
-        if not running["inprog"]:
-            return
-        await admin.command({"killAllSessions": []})
-        await asyncio.sleep(0.05)
+async def end_transactions(store: Store) -> None:
+    """End what a dead process has left open: mongod would wait a minute for it to go on."""
+    await store.database.client.admin.command({"killAllSessions": []})
 
 
 # --- plans -----------------------------------------------------------------------------------------
@@ -714,7 +753,11 @@ VIEWERS = ["*", "user:u", "group:a", "group:b"]
 
 
 def _session_queries(limit: int) -> Iterator[tuple[str, Query]]:
-    filters: dict[str, dict[str, Any] | None] = {"all": None, "one term": {"a": 1}, "terms": {"a": 1, "b": 2, "c": 3}}
+    filters: dict[str, dict[str, Any] | None] = {
+        "all": None,
+        "one term": {"a": 1},
+        "terms": {"a": 1, "b": 2, "c": 3},
+    }
     for name, wanted in filters.items():
         for field in ("created_at", "updated_at"):
             for direction in ("asc", "desc"):
@@ -753,8 +796,12 @@ COUNT = 300
 @pytest.fixture(scope="module")
 async def full(stack: Stack) -> AsyncIterator[Store]:
     """A store with some hundred records of every kind, and of other owners around them."""
-    store, connection = await opened(stack, "motor")
+    async with opened(stack, "motor") as store:
+        await _fill(store)
+        yield store
 
+
+async def _fill(store: Store) -> None:
     def many(make: Callable[[int], Document]) -> Sequence[Document]:
         return [make(number) for number in range(COUNT)]
 
@@ -781,9 +828,6 @@ async def full(stack: Stack) -> AsyncIterator[Store]:
         agent_session.KIND, many(lambda n: an_agent_session(f"{n:04}", "a0", updated=parts.moment(n // 2)))
     )
     await store.writes.put(agent.KIND, many(lambda n: an_agent(f"{n:04}", "*", "user:u", "group:a")))
-    yield store
-    await connection.database.client.drop_database(store.settings.mongodb_database)
-    await connection.close()
 
 
 def _stages(plan: Any) -> Iterator[dict[str, Any]]:
@@ -806,7 +850,9 @@ async def explained(store: Store, query: Query) -> dict[str, Any]:
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["first page", "behind a position"])
 @pytest.mark.parametrize("name", _queries(1))
-async def test_every_list_is_one_index_scan_that_ends_with_its_page(name: str, resumed: bool, full: Store) -> None:
+async def test_every_list_is_one_index_scan_that_ends_with_its_page(
+    name: str, resumed: bool, full: Store
+) -> None:
     limit = 20
     query = _queries(limit)[name]
     order = [field for field, _ in query.order]
@@ -838,9 +884,10 @@ async def test_a_denied_agents_sessions_are_passed_over_in_the_index(full: Store
 
 async def test_expired_sessions_and_those_of_other_tenants_are_passed_over_in_the_index(full: Store) -> None:
     for query in (
-        replace(agent_session.unexpired(AGENT_OWNER, 20), filter={
-            "owner": AGENT_OWNER, "expires": {"$gt": "2100"}
-        }),
+        replace(
+            agent_session.unexpired(AGENT_OWNER, 20),
+            filter={"owner": AGENT_OWNER, "expires": {"$gt": "2100"}},
+        ),
         agent_session.unexpired(AGENT_OWNER, 20).where(tenant={"$in": ["x"]}),
         user_session.owned_by(OWNER, 20).where(tenant={"$in": ["x"]}),
         user_session.owned_by(OWNER, 20).where(tenant={"$in": ["x"]}, language="en"),

@@ -1,0 +1,1 @@
+"""What operators see: one log line a call, and metrics."""

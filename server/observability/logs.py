@@ -1,0 +1,41 @@
+"""Logs: JSON lines on stdout, of our own and of the libraries'."""
+
+import logging
+import sys
+from typing import Any
+
+import orjson
+import structlog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def _serialized(event: Any, **_: Any) -> bytes:
+    return orjson.dumps(event, default=str)
+
+
+_SHARED: tuple[Any, ...] = (
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+)
+
+
+def configure(level: str) -> None:
+    """Send this process's logs from `level` up to stdout, a JSON object a line."""
+    structlog.configure(
+        processors=[*_SHARED, structlog.processors.JSONRenderer(serializer=_serialized)],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        cache_logger_on_first_use=True,
+    )
+    # The libraries', and ours where a call is not at stake, come through the standard library.
+    handler = logging.StreamHandler(sys.stdout)
+    render = structlog.processors.JSONRenderer(serializer=lambda event, **_: _serialized(event).decode())
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)

@@ -1,0 +1,108 @@
+"""Metrics for Prometheus, of one process or of all workers together.
+
+Workers write theirs to files in a folder of their supervisor's, which serves the sum.
+prometheus_client decides by its environment variable when it is first imported, so it
+is imported late.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from server.settings import PREFIX, Settings, SettingsError
+
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class CallMetrics:
+    """Rate, errors and duration of each RPC, and how many are under way."""
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415 # see above
+
+        self._calls = Counter("rollcall_calls", "Calls that have ended.", ("method", "code"))
+        self._seconds = Histogram(
+            "rollcall_call_seconds", "How long calls took.", ("method",), buckets=BUCKETS
+        )
+        self._open = Gauge(
+            "rollcall_open_calls", "Calls under way.", ("method",), multiprocess_mode="livesum"
+        )
+        self._lag = Gauge(
+            "rollcall_loop_lag_seconds", "How late the event loop last was.", multiprocess_mode="livemax"
+        )
+        self._ready = Gauge("rollcall_store_ready", "Whether MongoDB answers.", multiprocess_mode="livemin")
+        self._ended: dict[tuple[str, str], Callable[[], None]] = {}
+
+    def of(self, method: str) -> "MethodMetrics":
+        """Return the metrics of one RPC."""
+        return MethodMetrics(self._calls, self._seconds.labels(method), self._open.labels(method), method)
+
+    def loop_lag(self, seconds: float) -> None:
+        """Say how late the event loop was."""
+        self._lag.set(seconds)
+
+    def store_ready(self, *, ready: bool) -> None:
+        """Say whether MongoDB answers."""
+        self._ready.set(ready)
+
+
+class MethodMetrics:
+    """The metrics of one RPC, their labels resolved once."""
+
+    def __init__(self, calls: Any, seconds: Any, open_calls: Any, method: str) -> None:
+        self._calls = calls
+        self._method = method
+        self._codes: dict[str, Any] = {}
+        self.observe = seconds.observe
+        self.began = open_calls.inc
+        self.ended = open_calls.dec
+
+    def count(self, code: str) -> None:
+        """Count a call that ended with a gRPC code."""
+        if code not in self._codes:
+            self._codes[code] = self._calls.labels(self._method, code)
+        self._codes[code].inc()
+
+
+@contextmanager
+def served(settings: Settings, *, for_workers: bool) -> Iterator[None]:
+    """Serve metrics inside the block, on their own port, if the settings name one.
+
+    Raises SettingsError if the port is taken.
+    """
+    if not settings.metrics_port:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="rollcall-metrics-") as folder:
+        if for_workers:
+            os.environ[FOLDER_VARIABLE] = folder
+        from prometheus_client import REGISTRY, CollectorRegistry, start_http_server  # noqa: PLC0415 # see above
+        from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 # see above
+
+        registry = CollectorRegistry() if for_workers else REGISTRY
+        if for_workers:
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # as prometheus_client has it
+        address = settings.metrics_host, settings.metrics_port
+        try:
+            server, thread = start_http_server(address[1], address[0], registry)
+        except OSError as error:
+            named = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
+            raise SettingsError(f"{PREFIX}METRICS_PORT: {named}") from None
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+            os.environ.pop(FOLDER_VARIABLE, None)
+
+
+def worker_ended(pid: int) -> None:
+    """Forget the gauges of a worker that has ended."""
+    if FOLDER_VARIABLE in os.environ:
+        from prometheus_client.multiprocess import mark_process_dead  # noqa: PLC0415 # see above
+
+        mark_process_dead(pid)  # type: ignore[no-untyped-call] # as above
