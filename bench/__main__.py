@@ -17,12 +17,14 @@ from bench import checks, contestants, data, load, machine, report, store
 from bench.contestants import GRPC, PAGES, REST, Contestant
 from bench.load import CONNECTIONS, Call, Load, Owner
 from bench.parts import FOLDER, ROOT, BenchError, Part, Parts, say, settings_of, start_mongod
-from server import tokens
+from server.commands import tokens
 from server.records.caller import Caller
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
 SEED = 7
 CHECKED_OWNERS = 5
+FEWEST_CALLS = 20
+"""Of a connection, in a wave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class Bench:
         answers = checks.raw_grpc(row.port, owners, page)
         lengths = {owner.name: len(answer) for owner, answer in zip(owners, answers, strict=True)}
         call = Call(checks.METHOD, checks.request(page), lengths)
-        each = math.ceil(self._rates[row.name, page] * seconds / len(owners))
+        each = max(FEWEST_CALLS, math.ceil(self._rates[row.name, page] * seconds / len(owners)))
         groups = [owners[start : start + CONNECTIONS] for start in range(0, len(owners), CONNECTIONS)]
 
         def load_it() -> Load:

@@ -19,8 +19,7 @@ from bench.parts import (
     start_envoy,
     start_rollcall,
 )
-from server import mongod
-from server.settings import Settings
+from server.embedded import mongod
 
 REST, GRPC = "REST", "gRPC"
 LIMIT, PEER, OURS, CONTROL = "limit", "peer", "rollcall", "control"
@@ -65,8 +64,7 @@ def start_all(parts: Parts, mongo: Part, mongo_port: int, bodies: Path) -> list[
     rows += _rollcall(parts, mongo, mongo_port, MOTOR, OURS)
     rows += _rollcall(parts, mongo, mongo_port, PYMONGO, OURS, "pymongo")
     rows += _rollcall(parts, mongo, mongo_port, TWIN, CONTROL)
-    if "workers" in Settings.model_fields:
-        rows += _rollcall(parts, mongo, mongo_port, TWO_WORKERS, OURS, workers=2)
+    rows += _rollcall(parts, mongo, mongo_port, TWO_WORKERS, OURS, workers=2)
     return sorted(rows, key=lambda row: row.protocol != REST)
 
 

@@ -34,7 +34,7 @@ from bench.parts import (
     start_mongod,
     start_rollcall,
 )
-from server import tokens
+from server.commands import tokens
 from server.records.caller import Caller
 
 SMALL = 1000

@@ -78,10 +78,12 @@ def grpc(port: int, call: Call, waves: Sequence[Sequence[Owner]], each: int, fol
         # All connections are busy from the last one's start to the first one's end.
         ends = [[start + microseconds for start, microseconds in log] for log in logs]
         first, last = max(log[0][0] for log in logs), min(map(max, ends))
+        if last <= first:  # So few calls that some had ended before others began.
+            first, last = min(log[0][0] for log in logs), max(map(max, ends))
         counted += sum(first < end <= last for log in ends for end in log)
-        seconds += max(last - first, 0) / 1e6
+        seconds += (last - first) / 1e6
     times.sort()
-    rate = counted / seconds if counted else 0.0
+    rate = counted / seconds
     return Load(len(times), rate, _percentile(times, 50), _percentile(times, 99))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.contestants import NODE_PEERS
 from bench.parts import BenchError, memory_gb
-from server import mongod
+from server.embedded import mongod
 
 _DEBIAN = {"wrk": "wrk", "h2load": "nghttp2-client", "node": "nodejs", "npm": "npm"}
 """Programs, and the packages that have them."""

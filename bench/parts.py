@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from server import child, envoy, mongod
+from server.embedded import child, envoy, mongod
 from server.settings import PREFIX, Settings, load
 
 START_SECONDS = 60.0
@@ -168,9 +168,10 @@ def settings_of(
         "MONGODB_URI": mongod.uri(mongo_port),
         "MONGODB_DATABASE": database,
         "MONGODB_DRIVER": driver,
+        "WORKERS": workers,
+        "METRICS_PORT": free_port(),
+        "LOG_LEVEL": "info",
     }
-    if "workers" in Settings.model_fields:
-        chosen["WORKERS"] = workers
     environment = {f"{PREFIX}{name}": str(value) for name, value in chosen.items()} | SECRETS
     overrides = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}
     return load(**overrides), environment

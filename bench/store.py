@@ -17,7 +17,7 @@ from pymongo import MongoClient
 from bench import data
 from bench.contestants import DATABASE
 from bench.parts import ROOT, BenchError, settings_of
-from server import mongod
+from server.embedded import mongod
 
 _BATCH = 1000
 _PEERS = {"rest_sessions": data.rest_document, "grpc_sessions": data.grpc_document}

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from server import tokens
-from server.child import ServiceError
+from server.commands import tokens
+from server.embedded.child import ServiceError
+from server.embedded.service import find_service
+from server.embedded.signals import Signals
 from server.errors import RollcallError
 from server.records.caller import Caller
-from server.service import find_service
 from server.settings import Settings, SettingsError, load
-from server.signals import Signals
 
 MAX_LIFETIME = timedelta(days=3650)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -110,9 +110,9 @@ def run_all(
     ROLLCALL_MONGO_PORT move the ports.
     """
     signals = Signals()  # before anything that takes time
-    from server import embedded  # noqa: PLC0415 # only this command runs MongoDB and Envoy
+    from server.embedded import up  # noqa: PLC0415 # only this command runs MongoDB and Envoy
 
-    embedded.up(settings_of(data_dir), signals, with_demo=not no_demo)
+    up.up(settings_of(data_dir), signals, with_demo=not no_demo)
 
 
 @app.command("serve")
@@ -201,7 +201,7 @@ def import_records(
       agent_session  {"user_id": U, "client_id": C}
       agent          {"viewers": ["*", "user:ID", "group:ID"]}; the body is {"rid": RID}
     """
-    from server import importing  # noqa: PLC0415 # the store is slow to load for the other commands
+    from server.commands import importing  # noqa: PLC0415 # the store is slow to load for the other commands
     from server.importer import Report  # noqa: PLC0415 # as above
 
     report = Report()
@@ -233,7 +233,7 @@ def show_record(
       rollcall show robot_session cc5lnd2s1s4652adtu50
       rollcall show session 3c90c3cc-0d44-4b50-8888-8dd25736052a --owner developer_id=acme
     """
-    from server import maintenance  # noqa: PLC0415 # as above
+    from server.commands import maintenance  # noqa: PLC0415 # as above
 
     named = dict(_owner_part(part) for part in owner or ())
     typer.echo(maintenance.show(find_service(settings_of(data_dir)), kind, id_, named))
@@ -252,7 +252,7 @@ def migrate_records(*, data_dir: DataDir = None) -> None:
 
     Safe to stop and to repeat, and while the service runs.
     """
-    from server import maintenance  # noqa: PLC0415 # as above
+    from server.commands import maintenance  # noqa: PLC0415 # as above
 
     renewed = maintenance.migrate(find_service(settings_of(data_dir)))
     typer.echo(f"renewed {renewed:,} records", err=True)

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from server import child
+from server.embedded import child
 from server.observability import metrics
 from server.settings import PREFIX, Settings, SettingsError
 

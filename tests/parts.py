@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import psutil
 
-from server import child, envoy, mongod
+from server.embedded import child, envoy, mongod
 from server.settings import PREFIX, load
 from tests.stack import START_SECONDS, Stack, free_port
 

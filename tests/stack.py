@@ -18,12 +18,12 @@ import orjson
 import psutil
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server import tokens
 from server.app import KINDS
+from server.commands import tokens
+from server.embedded.service import find_service
 from server.importer import Line, Report, import_lines
 from server.records.caller import Caller
 from server.records.violation import FieldError
-from server.service import find_service
 from server.settings import Settings
 from server.store import driver
 from server.store.writes import Writes

@@ -23,8 +23,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from rollcall.v1 import rest_pb2, rest_pb2_grpc, session_pb2, session_pb2_grpc
 
-from server.child import Child
-from server.envoy import write_config
+from server.embedded.child import Child
+from server.embedded.envoy import write_config
 from server.settings import SettingsError, load
 from tests import upstream
 from tests.stack import free_port
@@ -850,7 +850,7 @@ def test_unknown_envoy_yaml(
     place = tmp_path / "envoy.yaml"
     if text is not None:
         place.write_text(text)
-    monkeypatch.setattr("server.envoy._PLACES", (place,))
+    monkeypatch.setattr("server.embedded.envoy._PLACES", (place,))
     with pytest.raises(SettingsError, match=message):
         write_config(load(), tmp_path / "out.yaml")
     assert not (tmp_path / "out.yaml").exists()

@@ -18,10 +18,11 @@ from typing import Any, Self
 import jwt
 import pytest
 
-from server import mongod, tokens
-from server.child import ServiceError
+from server.commands import tokens
+from server.embedded import mongod
+from server.embedded.child import ServiceError
+from server.embedded.service import find_service
 from server.records.caller import Caller
-from server.service import find_service
 from server.settings import SettingsError, load
 
 ROLLCALL = [str(Path(sys.executable).with_name("rollcall"))]

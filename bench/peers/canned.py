@@ -7,7 +7,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -22,7 +22,7 @@ BODIES = {
 }
 
 
-Handler = grpc.RpcMethodHandler[rest_pb2.ListSessionsRestRequest, bytes]
+Handler: TypeAlias = "grpc.RpcMethodHandler[rest_pb2.ListSessionsRestRequest, bytes]"
 
 
 async def list_sessions(request: rest_pb2.ListSessionsRestRequest, _: Any) -> AsyncIterator[bytes]:

@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import bson
 import grpc
@@ -20,7 +20,7 @@ HEADER = struct.Struct("<iiiiIB")
 INDEX = {"owner": 1, "created": 1, "id": 1}
 BUFFER = 4 << 20
 
-Handler = grpc.RpcMethodHandler[pb.ListSessionsRequest, bytes]
+Handler: TypeAlias = "grpc.RpcMethodHandler[pb.ListSessionsRequest, bytes]"
 
 
 class Mongo:

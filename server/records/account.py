@@ -21,5 +21,5 @@ ACCOUNT = Schema(
     Field("name", TEXT),
     Field("roles", list_of(_ROLE.codec)),
     Field("suspended", TIME, OPTIONAL),
-    Field("signature", TEXT, OPTIONAL),
+    Field("signature", NAME, OPTIONAL),
 ).codec

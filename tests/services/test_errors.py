@@ -1,11 +1,13 @@
 """What a typed call says when it fails: google.rpc.Status with its details, never an exception's text."""
 
-import asyncio
 import base64
 import json
 import math
+import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,10 +18,9 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from pydantic import SecretStr
 from rollcall.v1 import agent_session_pb2, robot_pb2, session_pb2, user_session_pb2
 
-from server.app import SERVICES, running
+from server.app import SERVICES
 from server.records.xid import new_xid
 from tests.services import kit
 from tests.services.kit import Caller, Refusal, Resource
@@ -47,7 +48,7 @@ def who(stack: Stack) -> Caller:
 
 
 def check_status(refusal: Refusal) -> None:
-    """Whatever the error: the status says the same as the call, names a reason and our domain, and leaks nothing."""
+    """Check what is true of all errors: the status says what the call does, a reason, and no more."""
     assert refusal.status.code == refusal.code.value[0]
     assert refusal.status.message == refusal.message
     assert refusal.message
@@ -79,7 +80,8 @@ def nested_lists(levels: int) -> Struct:
 
 def dialogue(levels: int) -> user_session_pb2.Dialogue:
     kind = user_session_pb2.DialogueItem.CONTENT_TYPE_LOG
-    found = user_session_pb2.Dialogue(items=[{"id": 1, "content_type": kind, "text": "x"}])
+    leaf = user_session_pb2.DialogueItem(id=1, content_type=kind, text="x")
+    found = user_session_pb2.Dialogue(items=[leaf])
     for _ in range(levels - 1):
         item = user_session_pb2.DialogueItem(id=1, content_type=kind)
         item.items.CopyFrom(found)
@@ -90,7 +92,8 @@ def dialogue(levels: int) -> user_session_pb2.Dialogue:
 def _item(**changes: Any) -> user_session_pb2.Dialogue:
     log = user_session_pb2.DialogueItem.CONTENT_TYPE_LOG
     good = user_session_pb2.DialogueItem(content_type=log, text="x")
-    bad = user_session_pb2.DialogueItem(**{"content_type": log, "text": "x"} | changes)
+    fields: dict[str, Any] = {"content_type": log, "text": "x"}
+    bad = user_session_pb2.DialogueItem(**fields | changes)
     return user_session_pb2.Dialogue(items=[good, bad])
 
 
@@ -124,14 +127,18 @@ FIELDS: list[tuple[Resource, dict[str, Any], str]] = [
     (kit.SESSION, {"id": "no uuid"}, "id"),
     (kit.SESSION, {"id": "00000000-0000-0000-0000-00000000000g"}, "id"),
     (kit.SESSION, {"metadata": {"a": _INFINITY}}, "metadata.a"),
-    (kit.SESSION, {"metadata": Struct(fields={"a": Value()})}, "metadata"),
+    (kit.SESSION, {"metadata": Struct(fields={"a": Value()})}, "metadata.a"),
     (kit.SESSION, {"context_overflow": 7}, "context_overflow"),
     (kit.SESSION, {"recall_options": {"mode": 9}}, "recall_options.mode"),
     (kit.SESSION, {"recall_options": {"alpha": _NAN}}, "recall_options.alpha"),
     (kit.SESSION, {"recall_options": {"metadata_filter": {"a": _NAN}}}, "recall_options.metadata_filter.a"),
     (kit.ROBOT, {"author": None}, "author.id"),
     (kit.ROBOT, {"author": robot_pb2.Account(id="x")}, "author.joined"),
-    (kit.ROBOT, {"author": robot_pb2.Account(id="x", joined=kit.at(1), roles=[{}])}, "author.roles[0].id"),
+    (
+        kit.ROBOT,
+        {"author": robot_pb2.Account(id="x", joined=kit.at(1), roles=[robot_pb2.Role()])},
+        "author.roles[0].id",
+    ),
     (kit.ROBOT, {"tools": ["a", "\0"]}, "tools[1]"),
     (kit.ROBOT, {"misc": {"a": [_NAN]}}, "misc.a[0]"),
     (kit.ROBOT_SESSION, {"id": "no xid"}, "id"),
@@ -427,7 +434,7 @@ def _varint(number: int) -> bytes:
     return bytes((*out, number))
 
 
-def test_unknown_fields_are_ignored(stack: Stack, who: Caller) -> None:
+def test_unknown_fields_are_ignored(who: Caller) -> None:
     created = who(kit.SESSION.create(kit.SESSION.record()))
     request = kit.SESSION.get(created.id)
     request.MergeFromString(b"\xfa\x3f\x03abc")
@@ -438,7 +445,7 @@ def test_an_unknown_rpc_is_unimplemented(stack: Stack) -> None:
     assert _raw(stack.grpc, "DropSessions", b"", stack.token("u")).code is Code.UNIMPLEMENTED
 
 
-def test_a_request_over_16_mebibytes_is_refused_and_one_below_is_read(stack: Stack, who: Caller) -> None:
+def test_a_request_over_16_mebibytes_is_refused_and_one_below_is_read(who: Caller) -> None:
     over = kit.SESSION.create(kit.SESSION.record(situation="x" * (17 << 20)))
     assert who.refused(over).code is Code.RESOURCE_EXHAUSTED
     below = kit.SESSION.create(kit.SESSION.record(situation="x" * ((16 << 20) - 1000)))
@@ -522,17 +529,12 @@ def test_a_cancelled_call_leaves_the_service_well(stack: Stack, who: Caller) -> 
     assert who.code(kit.SESSION.listing()) is Code.OK
 
 
-async def test_without_its_store_every_call_is_unavailable_and_says_when_to_try_again(
+NO_STORE = "mongodb://127.0.0.1:{}/?replicaSet=rollcall"
+
+
+def test_without_its_store_every_call_is_unavailable_and_says_when_to_try_again(
     stack: Stack, who: Caller
 ) -> None:
-    settings = stack.settings.model_copy(
-        update={
-            "grpc_port": free_port(),
-            "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rollcall"),
-            "mongodb_seconds": 0.3,
-            "request_seconds": 2.0,
-        }
-    )
     requests: list[Message] = [
         *(resource.listing() for resource in kit.RESOURCES),
         *(resource.get(resource.new_key()) for resource in kit.RESOURCES),
@@ -542,84 +544,48 @@ async def test_without_its_store_every_call_is_unavailable_and_says_when_to_try_
         *(resource.batch([resource.record()]) for resource in kit.BATCHED),
         robot_pb2.ListRobotMessagesRequest(session_id=new_xid()),
     ]
-    address = f"127.0.0.1:{settings.grpc_port}"
-    async with running(settings), grpc.aio.insecure_channel(address, options=kit.OPTIONS) as channel:
-
-        async def refused(request: Message) -> Refusal:
-            method = kit.method_of(lambda service: kit.STUBS[service](channel), request)
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await method(request, metadata=who.metadata, timeout=9)
-            return kit.refusal_of(caught.value)
-
-        for refusal in await asyncio.gather(*map(refused, requests)):
+    store = NO_STORE.format(free_port())
+    with kit.serving(stack, mongodb_uri=store, mongodb_seconds=0.3, request_seconds=2) as address:
+        there = replace(who, address=address)
+        with ThreadPoolExecutor(len(requests)) as pool:
+            refusals = list(pool.map(there.refused, requests))
+        for refusal in refusals:
             check_status(refusal)
             assert (refusal.code, refusal.reason) == (Code.UNAVAILABLE, "STORE_UNAVAILABLE")
             assert refusal.details["RetryInfo"].retry_delay.ToMilliseconds() > 0
-        health = health_pb2_grpc.HealthStub(channel)
+        health: Any = health_pb2_grpc.HealthStub(kit.channel(address))
         for name in ("", *SERVICES):
-            status = (await health.Check(health_pb2.HealthCheckRequest(service=name))).status
+            status = health.Check(health_pb2.HealthCheckRequest(service=name)).status
             assert status == health_pb2.HealthCheckResponse.NOT_SERVING
-        nobody = kit.method_of(lambda service: kit.STUBS[service](channel), kit.SESSION.listing())
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await nobody(kit.SESSION.listing())
-        assert kit.refusal_of(caught.value).code is Code.UNAUTHENTICATED
+        assert Caller(address, None).code(kit.SESSION.listing()) is Code.UNAUTHENTICATED
 
 
-async def test_without_its_store_a_call_waits_no_longer_than_the_setting_for_a_node(
+def test_without_its_store_a_call_waits_no_longer_than_the_setting_for_a_node(
     stack: Stack, who: Caller
 ) -> None:
-    settings = stack.settings.model_copy(
-        update={
-            "grpc_port": free_port(),
-            "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rollcall"),
-            "mongodb_seconds": 0.3,
-            "request_seconds": 5.0,
-        }
-    )
-    address = f"127.0.0.1:{settings.grpc_port}"
-    async with running(settings), grpc.aio.insecure_channel(address) as channel:
+    store = NO_STORE.format(free_port())
+    with kit.serving(stack, mongodb_uri=store, mongodb_seconds=0.3, request_seconds=5) as address:
+        there = replace(who, address=address)
         for request in (
             kit.SESSION.listing(),
             kit.SESSION.create(kit.session()),
             kit.ROBOT.create(kit.robot()),
+            kit.SESSION.batch([kit.session(), kit.session()]),
         ):
-            method = kit.method_of(lambda service: kit.STUBS[service](channel), request)
             began = time.monotonic()
-            with pytest.raises(grpc.aio.AioRpcError):
-                await method(request, metadata=who.metadata, timeout=9)
-            assert time.monotonic() - began < 2, request.DESCRIPTOR.name
+            assert there.code(request) is Code.UNAVAILABLE
+            assert time.monotonic() - began < 3, request.DESCRIPTOR.name
 
 
-async def test_a_store_that_hangs_is_a_deadline_exceeded_in_time(stack: Stack, who: Caller) -> None:
+def test_a_store_that_hangs_is_told_in_time(stack: Stack, who: Caller) -> None:
     """The nearer of the call's deadline and the setting bounds the store's operation."""
-
-    async def swallow(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await asyncio.sleep(20)
-        finally:
-            writer.close()
-
-    hanging = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    port = hanging.sockets[0].getsockname()[1]
-    settings = stack.settings.model_copy(
-        update={
-            "grpc_port": free_port(),
-            "mongodb_uri": SecretStr(f"mongodb://127.0.0.1:{port}/?directConnection=true"),
-            "request_seconds": 1.0,
-            "mongodb_seconds": 5.0,
-        }
-    )
-    address = f"127.0.0.1:{settings.grpc_port}"
-    try:
-        async with running(settings), grpc.aio.insecure_channel(address) as channel:
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        store = f"mongodb://127.0.0.1:{hanging.getsockname()[1]}/?directConnection=true"
+        with kit.serving(stack, mongodb_uri=store, request_seconds=1) as address:
+            there = replace(who, address=address)
             for request in (kit.SESSION.listing(), kit.SESSION.create(kit.session())):
-                method = kit.method_of(lambda service: kit.STUBS[service](channel), request)
                 began = time.monotonic()
-                with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await method(request, metadata=who.metadata, timeout=9)
-                assert time.monotonic() - began < 2
-                refusal = kit.refusal_of(caught.value)
+                refusal = there.refused(request)
+                assert time.monotonic() - began < 3
                 check_status(refusal)
                 assert refusal.code in {Code.DEADLINE_EXCEEDED, Code.UNAVAILABLE}
-    finally:
-        hanging.close()

@@ -148,7 +148,7 @@ def churn(who: Caller, walked: List, seed: int) -> Iterator[None]:
     seed=st.integers(0, 2**32),
     own=st.booleans(),
 )
-def test_a_walk_meets_whatever_stood_throughout_exactly_once(  # noqa: PLR0913, PLR0917
+def test_a_walk_meets_whatever_stood_throughout_exactly_once(  # noqa: PLR0913
     stack: Stack,
     kind: Callable[[Caller], List],
     seconds: list[int],

@@ -1,4 +1,4 @@
-"""The typed RPCs over REST, under /v1/ through Envoy: ProtoJSON in and out, google.rpc.Status as the error body."""
+"""The typed RPCs over REST, under /v1/ through Envoy: ProtoJSON in and out, errors as google.rpc.Status."""
 
 import re
 from collections.abc import Iterator
@@ -173,9 +173,8 @@ def test_rest_and_stubs_read_and_write_the_same_records(
 
 def test_every_sort_of_value_survives_both_ways(http: httpx.Client, who: Caller) -> None:
     kinds = user_session_pb2.DialogueItem
-    folded = user_session_pb2.Dialogue(
-        items=[{"content_type": kinds.CONTENT_TYPE_LOG, "text": "\u2019\U0001f600"}]
-    )
+    line = kinds(content_type=kinds.CONTENT_TYPE_LOG, text="\u2019\U0001f600")
+    folded = user_session_pb2.Dialogue(items=[line])
     record = kit.USER_SESSION.record(
         dialogue={"items": [{"id": 1.5, "content_type": kinds.CONTENT_TYPE_GROUP_LOG, "items": folded}]},
         workspace={"n": None, "t": True, "l": [1, 2.5, [], {}], "s": '\u2028"\\', "big": 2**53},
@@ -359,10 +358,8 @@ BODIES: list[tuple[str, bytes]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "body"), BODIES, ids=[name for name, _ in BODIES])
-def test_a_body_that_is_no_message_is_the_callers_fault(
-    name: str, body: bytes, http: httpx.Client, who: Caller
-) -> None:
+@pytest.mark.parametrize("body", [body for _, body in BODIES], ids=[name for name, _ in BODIES])
+def test_a_body_that_is_no_message_is_the_callers_fault(body: bytes, http: httpx.Client, who: Caller) -> None:
     for method, path in (("POST", "/v1/sessions"), ("PATCH", f"/v1/sessions/{kit.uid()}?allowMissing=true")):
         answer = call(http, who, method, path, content=body, headers={"content-type": "application/json"})
         check_error(answer, 400, 3)

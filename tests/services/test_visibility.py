@@ -1,8 +1,8 @@
 """Who sees and who writes what: every RPC, by tenant, user, client, scope and permission.
 
 A caller with `sessions:write` may create and change records and name their user and client; one with
-`sessions:read` may name an owner in a List or Get; all others see what their REST list shows.  Nobody crosses a
-tenant: a record of another one is NOT_FOUND.
+`sessions:read` may name an owner in a List or Get; all others see what their REST list shows.  Nobody
+crosses a tenant: a record of another one is NOT_FOUND.
 """
 
 import itertools

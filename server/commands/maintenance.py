@@ -7,7 +7,7 @@ import orjson
 from rich.progress import MofNCompleteColumn, Progress
 
 from server.app import KINDS
-from server.bars import bar
+from server.commands.bars import bar
 from server.errors import NotFoundError
 from server.records.kind import JSON, Kind
 from server.settings import Settings, SettingsError

@@ -20,13 +20,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from server import demo, envoy, mongod, service, tokens
-from server.child import Child, ServiceError
-from server.service import find_service
+from server import demo
+from server.commands import tokens
+from server.embedded import envoy, mongod, service
+from server.embedded.child import Child, ServiceError
+from server.embedded.signals import Interrupted, Signals
 from server.settings import PREFIX, Settings, SettingsError
-from server.signals import Interrupted, Signals
-
-__all__ = ["find_service", "up"]
 
 START_SECONDS = 60.0
 TOKEN_LIFETIME = timedelta(hours=24)
@@ -300,7 +299,7 @@ def _load_demo_once(settings: Settings) -> None:
 
 
 def _load_demo(settings: Settings) -> None:
-    from server import importing  # noqa: PLC0415 # it loads the store's driver, which only this step needs
+    from server.commands import importing  # noqa: PLC0415 # it loads the store's driver, which only this step needs
 
     importing.import_demo(settings)
 

@@ -14,7 +14,7 @@ from rich.progress import (
 
 from server import demo
 from server.app import KINDS
-from server.bars import bar
+from server.commands.bars import bar
 from server.importer import Line, Report, import_lines
 from server.records import robot_message
 from server.records.violation import FieldError

@@ -11,7 +11,7 @@ import yaml
 from server.settings import Settings, SettingsError
 
 _HERE = Path(__file__).parent
-_PLACES = (_HERE.parent / "envoy.yaml", _HERE / "envoy.yaml")
+_PLACES = (_HERE.parents[1] / "envoy.yaml", _HERE / "envoy.yaml")
 """In the repository, and in an installed package."""
 
 _Step = str | int

@@ -9,7 +9,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
-from server.child import ServiceError
+from server.embedded.child import ServiceError
 
 HOST = "127.0.0.1"
 REPLICA_SET = "rollcall"

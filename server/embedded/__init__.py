@@ -1,0 +1,1 @@
+"""`rollcall up`: MongoDB, the server and Envoy together on one machine."""
