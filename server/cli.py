@@ -1,7 +1,9 @@
 """The command line: `rollcall`."""
 
 import asyncio
+import contextlib
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -256,6 +258,57 @@ def migrate_records(*, data_dir: DataDir = None) -> None:
 
     renewed = maintenance.migrate(find_service(settings_of(data_dir)))
     typer.echo(f"renewed {renewed:,} records", err=True)
+
+
+@app.command("export")
+def export_records(
+    kinds: Annotated[
+        list[str] | None, typer.Argument(metavar="[KIND...]", help="As in an import line; all if none.")
+    ] = None,
+    *,
+    output: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is stdout.")] = "-",
+    data_dir: DataDir = None,
+) -> None:
+    """Write every record as lines that `rollcall import` reads: a backup.
+
+    The lines are ordered; import and export again give the same bytes.
+    """
+    from server.commands import exporting, maintenance  # noqa: PLC0415 # as above
+
+    names = frozenset(maintenance.kind_named(name).name for name in kinds or ())
+    settings = find_service(settings_of(data_dir))
+    try:
+        with contextlib.nullcontext(sys.stdout.buffer) if output == "-" else Path(output).open("wb") as sink:
+            lines = exporting.export(settings, names, sink.write)
+    except OSError as error:
+        raise SettingsError(f"--output: {output}: {error.strerror}") from None
+    typer.echo(f"exported {lines:,} records", err=True)
+
+
+@app.command("erase")
+def erase_records(
+    *,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Whose records: a user or account.")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="ID", help="Whose records: a tenant.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    r"""Delete every record of a user or a tenant, for good.
+
+    \b
+    A user's: user sessions, agent sessions, and robot sessions that the account began, with their messages.
+    A tenant's: its sessions, and the user and agent sessions that its services wrote.
+    """
+    if (user is None) == (tenant is None):
+        raise typer.BadParameter("give one of --user and --tenant")
+    subject, name = ("user", user or "") if user is not None else ("tenant", tenant or "")
+    if not yes:
+        typer.confirm(f"Delete every record of the {subject} {name!r}?", abort=True, err=True)
+    from server.commands import maintenance  # noqa: PLC0415 # as above
+
+    before, after = maintenance.erase(find_service(settings_of(data_dir)), subject, name)
+    for kind, count in before.items():
+        typer.echo(f"{kind}: {count:,} before, {after[kind]:,} after", err=True)
 
 
 if __name__ == "__main__":

@@ -136,22 +136,26 @@ def _owner(kind: Kind, owner: Any) -> tuple[dict[str, str], dict[str, Any]]:
     if type(owner) is not dict:
         raise FieldError("must be an object").within("owner")
     codecs = {**dict.fromkeys(kind.owner, NAME), **kind.extras}
+    required = tuple(name for name in codecs if name not in kind.optional_extras)
     try:
-        _only(owner, tuple(codecs), f"is not a key of the owner of a {kind.name}")
-        for name, codec in codecs.items():
+        _only(owner, required, f"is not a key of the owner of a {kind.name}", kind.optional_extras)
+        for name, value in owner.items():
             try:
-                codec.check(owner[name])
+                codecs[name].check(value)
             except FieldError as error:
                 raise error.within(name) from None
     except FieldError as error:
         raise error.within("owner") from None
-    return {name: owner[name] for name in kind.owner}, {name: owner[name] for name in kind.extras}
+    extra = {name: owner[name] for name in kind.extras if name in owner}
+    return {name: owner[name] for name in kind.owner}, extra
 
 
-def _only(value: Mapping[str, Any], keys: tuple[str, ...], rule: str) -> None:
-    for name in keys:
+def _only(
+    value: Mapping[str, Any], required: tuple[str, ...], rule: str, optional: frozenset[str] = frozenset()
+) -> None:
+    for name in required:
         if name not in value:
             raise FieldError("is required").within(name)
-    unknown = value.keys() - set(keys)
+    unknown = value.keys() - set(required) - optional
     if unknown:
         raise FieldError(rule).within(min(unknown))

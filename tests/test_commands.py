@@ -8,11 +8,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from rollcall.v1 import session_pb2, session_pb2_grpc, user_session_pb2, user_session_pb2_grpc
 
 from server.records import session as sessions
 from server.records.kind import JSON
-from tests.stack import ROLLCALL, Stack, lines_of
+from server.records.xid import new_xid
+from tests.stack import ROLLCALL, Stack, lines_of, running_stack
 
 
 def session(**changes: Any) -> dict[str, Any]:
@@ -202,3 +205,102 @@ def test_a_record_that_no_document_can_hold_is_refused(stack: Stack) -> None:
     (line,) = lines_of("session", {"developer_id": tenant()}, session(situation="x" * (16 << 20)))
     done = stack.command("import", "-", stdin=text_of(line))
     assert done.stderr.decode().splitlines()[0] == "-:1: record: must not take more than 15 MiB"
+
+
+def lines_in(export: bytes, text: str) -> list[bytes]:
+    return [line for line in export.splitlines(keepends=True) if text.encode() in line]
+
+
+def test_export_and_import_give_the_same_bytes_again(tmp_path: Path) -> None:
+    with running_stack(tmp_path / "data", arguments=()) as stack:
+        exported = stack.command("export").stdout
+        stack.clear()
+        assert stack.command("export").stdout == b""
+        assert stack.command("import", "-", stdin=exported).returncode == 0
+        again = tmp_path / "again.jsonl"
+        assert stack.command("export", "--output", str(again)).returncode == 0
+    assert again.read_bytes() == exported
+    assert {json.loads(line)["kind"] for line in exported.splitlines()} == {
+        *("user_session", "session", "robot", "robot_session", "agent", "agent_session")
+    }
+
+
+def test_a_tenant_outlives_export_and_import(stack: Stack) -> None:
+    user, owner = tenant(), tenant()
+    with grpc.insecure_channel(stack.grpc) as channel:
+        stub = user_session_pb2_grpc.UserSessionServiceStub(channel)
+        record = user_session_pb2.UserSession(user_id=user, response_mode="text")
+        writer = (("authorization", stack.token("writer", owner, scopes=["sessions:write"])),)
+        stub.CreateUserSession(
+            user_session_pb2.CreateUserSessionRequest(user_session=record), metadata=writer
+        )
+    (line,) = lines_in(stack.command("export", "user_session").stdout, user)
+    assert json.loads(line)["owner"] == {"user_id": user, "developer_id": owner}
+    assert stack.command("import", "-", stdin=line).returncode == 0
+    assert lines_in(stack.command("export", "user_session").stdout, user) == [line]
+
+
+def test_erase_deletes_what_is_a_users_and_nothing_else(stack: Stack) -> None:
+    account = {"id": new_xid(), "joined": "2026-01-01T00:00:00Z", "handle": "h", "name": "n", "roles": []}
+    robot_session = {"id": new_xid(), "name": "", "created_by": account}
+    stack.load(*lines_of("robot_session", {}, robot_session, robot_session | {"id": new_xid()}))
+    caller = stack.token("x", permissions=["USE_ROBOTS"])
+    path = f"/robots/sessions?account_id={account['id']}"
+    everything = stack.get("/robots/sessions", caller).json()["total_pages"]
+    assert stack.get(path, caller).json()["results"] == 2
+    done = stack.command("erase", "--user", account["id"], "--yes")
+    assert done.returncode == 0
+    assert "robot_session: 2 before, 0 after" in done.stderr.decode()
+    assert stack.get(path, caller).json() | {"sessions": []} == {
+        "page_size": 20,
+        "results": 0,
+        "total_pages": 0,
+        "current_page": 1,
+        "sessions": [],
+    }
+    assert stack.get("/robots/sessions", caller).json()["total_pages"] in (everything - 1, everything)
+
+
+def test_erase_deletes_a_tenants_sessions(stack: Stack) -> None:
+    owner, other = tenant(), tenant()
+    for each in (owner, other):
+        stack.load(*lines_of("session", {"developer_id": each}, session(), session()))
+    assert b"session: 2 before, 0 after" in stack.command("erase", "--tenant", owner, "--yes").stderr
+    assert (listed(stack, owner), len(listed(stack, other))) == ([], 2)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--user", "u", "--tenant", "t"]], ids=["neither", "both"])
+def test_erase_wants_one_subject(stack: Stack, arguments: list[str]) -> None:
+    done = stack.command("erase", "--yes", *arguments)
+    assert done.returncode == 2
+    assert b"--tenant" in done.stderr
+
+
+def test_erase_asks_first(stack: Stack) -> None:
+    owner = tenant()
+    stack.load(*lines_of("session", {"developer_id": owner}, session()))
+    assert stack.command("erase", "--tenant", owner, stdin=b"n\n").returncode == 1
+    assert len(listed(stack, owner)) == 1
+
+
+async def test_mongodb_deletes_agent_sessions_that_have_expired(stack: Stack) -> None:
+    async with stack.database() as database:
+        indexes = await database["agent_sessions"].index_information()
+    assert indexes["expiry_1"]["expireAfterSeconds"] == 0
+
+
+def test_every_write_is_an_audit_line_without_content(stack: Stack) -> None:
+    owner = tenant()
+    with grpc.insecure_channel(stack.grpc) as channel:
+        stub = session_pb2_grpc.SessionServiceStub(channel)
+        writer = (("authorization", stack.token("the-writer", owner, scopes=["sessions:write"])),)
+        record = session_pb2.Session(situation="a secret situation")
+        made = stub.CreateSession(session_pb2.CreateSessionRequest(session=record), metadata=writer)
+        stub.UpdateSession(session_pb2.UpdateSessionRequest(session=made), metadata=writer)
+        stub.DeleteSession(session_pb2.DeleteSessionRequest(id=made.id), metadata=writer)
+    log = (stack.folder / "server.log").read_text()
+    lines = [json.loads(line) for line in log.splitlines() if made.id in line]
+    assert [(line["event"], line["action"], line["by"], line["tenant"]) for line in lines] == [
+        ("write", action, "the-writer", owner) for action in ("create", "update", "delete")
+    ]
+    assert "a secret situation" not in log

@@ -8,10 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import REGISTRY
 
 from server.interceptors import chain
-from server.observability.metrics import CallMetrics
+from server.observability.metrics import call_metrics
 from tests.stack import Stack, free_port, running_stack
 
 WORKERS = 2
@@ -39,12 +38,7 @@ def log_lines(stack: Stack) -> list[dict[str, Any]]:
 
 
 def test_interceptors_stand_in_their_order() -> None:
-    metrics = CallMetrics()
-    try:
-        assert [interceptor.name for interceptor in chain(metrics)] == ["mask", "observe"]
-    finally:
-        for collector in list(REGISTRY._collector_to_names):  # noqa: SLF001 # there is no public way to forget them
-            REGISTRY.unregister(collector)
+    assert [interceptor.name for interceptor in chain(call_metrics())] == ["mask", "observe"]
 
 
 def test_calls_of_all_workers_are_counted_by_method_and_code(watched: tuple[Stack, str]) -> None:

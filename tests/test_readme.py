@@ -67,6 +67,7 @@ PRINTS = {
     "Health/Check": r'"status": "SERVING"',
     "rollcall import -": r'^\{\n  "rid": "ri\.aip-agents\.\.session\.first",\n(.*\n)*\}\n$',
     "rollcall migrate": r"^renewed 0 records\n$",
+    "rollcall export": r'^{"kind":"agent",',
     "envoy --mode validate": r"envoy\.yaml' OK",
 }
 """A part of each block that runs as it is, and what it prints."""

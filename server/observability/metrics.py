@@ -9,12 +9,19 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from server.settings import PREFIX, Settings, SettingsError
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@cache
+def call_metrics() -> "CallMetrics":
+    """Return this process's metrics: Prometheus knows a name once."""
+    return CallMetrics()
 
 
 class CallMetrics:

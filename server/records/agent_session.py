@@ -9,7 +9,7 @@ from rollcall.v1 import agent_session_pb2 as pb
 
 from server.records import times
 from server.records.agent import RID
-from server.records.fields import INTEGER, TEXT, TIME, Field, Schema, identifier_of, new_uuid, now
+from server.records.fields import INTEGER, NAME, TEXT, TIME, Field, Schema, identifier_of, new_uuid, now
 from server.records.kind import Document, Kind, Owner
 from server.records.query import ASC, DESC, Position, Query
 
@@ -65,6 +65,10 @@ KIND = Kind(
     changed="metadata.updated_time",
     owner_facts=_tenant,
     unprinted=("developer_id",),
+    extras={"developer_id": NAME},
+    optional_extras=frozenset({"developer_id"}),
+    subjects={"user": "owner.user_id", "tenant": "tenant"},
+    expiry=lambda checked: times.to_datetime(checked["metadata"]["estimatedExpiresTime"]),
     deciding=("tenant", "agent"),
     live=_live,
     indexes=(

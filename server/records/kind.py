@@ -16,6 +16,7 @@ all derived here and nowhere else:
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ RENDERING_VERSION = 1
 JSON = f"json{RENDERING_VERSION}"
 PB = "pb"
 BASIC = "basic"
+EXPIRY = "expiry"
+"""A BSON date, for MongoDB's own deletion; queries use the exact time."""
 
 MAX_DOCUMENT_BYTES = 15 << 20
 """Room for `pb` in a BSON document of 16 MiB."""
@@ -57,7 +60,10 @@ class Kind:
     - `deciding`: the stored fields that decide whether a caller sees a record.
     - `tallies`: the counters that a stored document is counted in, if any.
     - `extras`: what an import line's owner carries beside the owner: protobuf fields
-      that REST does not print.
+      that REST does not print.  `optional_extras` are those that it may leave out.
+    - `subjects`: the stored field that names the "user" or "tenant" whom a record is
+      about, for its erasure.
+    - `expiry`: from the checked object, when MongoDB may delete the record.
     - `parts`: records that an import line's body may carry along, and that are deleted
       with it.
     """
@@ -76,6 +82,9 @@ class Kind:
     deciding: tuple[str, ...] = ()
     tallies: Callable[[Document], tuple[str, ...]] | None = None
     extras: Mapping[str, Codec] = field(default_factory=dict)
+    optional_extras: frozenset[str] = frozenset()
+    subjects: Mapping[str, str] = field(default_factory=dict)
+    expiry: Callable[[Mapping[str, Any]], datetime] | None = None
     parts: tuple["Part", ...] = ()
     owner_facts: Callable[[Message], Document] = field(default=lambda _: {})
 
@@ -136,6 +145,8 @@ def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Docum
         "etag": etag,
         PB: pb,
     }
+    if kind.expiry is not None:
+        document[EXPIRY] = kind.expiry(checked)
     json = rendered(checked)
     if kind.heavy:
         for name in kind.heavy:

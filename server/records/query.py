@@ -41,6 +41,4 @@ class Query:
 
     def without(self, field: str, values: Collection[str]) -> "Query":
         """Return the query without records that have one of `values` in a field."""
-        if field in self.filter:
-            return replace(self, limit=0) if self.filter[field] in values else self
         return self.where(**{field: {"$nin": sorted(values)}})

@@ -48,6 +48,7 @@ KIND = Kind(
     facts=_facts,
     changed="updated_at",
     tallies=_tallies,
+    subjects={"user": "account"},
     parts=(Part("messages", robot_message.KIND, "session_id"),),
     indexes=(
         (("created", DESC), ("id", ASC)),

@@ -124,6 +124,7 @@ KIND = Kind(
     schema=_SCHEMA,
     key="id",
     owner=("developer_id",),
+    subjects={"tenant": "owner.developer_id"},
     facts=_facts,
     changed="updated_at",
     indexes=(

@@ -45,8 +45,14 @@ def _printed(moment: datetime, nanos: int) -> str:
 
 def to_proto(text: str) -> Timestamp:
     """Return the Timestamp of a canonical time."""
-    moment = datetime.fromisoformat(f"{text[:19]}+00:00")
-    return Timestamp(seconds=(moment - _EPOCH) // _SECOND, nanos=int(text[20:-1].ljust(9, "0") or "0"))
+    return Timestamp(
+        seconds=(to_datetime(text) - _EPOCH) // _SECOND, nanos=int(text[20:-1].ljust(9, "0") or "0")
+    )
+
+
+def to_datetime(text: str) -> datetime:
+    """Return the second of a canonical time."""
+    return datetime.fromisoformat(f"{text[:19]}+00:00")
 
 
 def from_proto(timestamp: Timestamp) -> str:
@@ -73,7 +79,7 @@ def now() -> str:
 
 def plus(text: str, delta: timedelta) -> str:
     """Return a canonical time moved by `delta`, which has whole seconds."""
-    moment = datetime.fromisoformat(f"{text[:19]}+00:00")
+    moment = to_datetime(text)
     try:
         moment += delta
     except OverflowError:

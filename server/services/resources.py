@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import structlog
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
@@ -42,6 +43,8 @@ from server.store.writes import (
 MAX_BATCH = 1000
 UPDATE_TRIES = 8
 """How often an update without an etag is done again because another one came between."""
+
+audit = structlog.get_logger("server.audit")
 
 Visible = Callable[[Document], Awaitable[bool]]
 """Whether the caller sees a record, by the stored fields that decide it."""
@@ -98,7 +101,9 @@ class Resources:
         """Store a new record and return its message."""
         require_writer(caller)
         creation = self._creation(caller, request, owned, self._field)
-        return unframed((await self._created([creation]))[0])
+        created = unframed((await self._created([creation]))[0])
+        self._audit("create", caller, owned.owner, creation.document["id"])
+        return created
 
     async def batch_create(
         self, caller: Caller, requests: Sequence[Any], owned: Callable[[Any], Owned]
@@ -117,7 +122,10 @@ class Resources:
             )
             for index, request in enumerate(requests)
         ]
-        return b"".join(await self._created(creations, batch=True))
+        created = b"".join(await self._created(creations, batch=True))
+        for creation in creations:
+            self._audit("create", caller, creation.document["owner"], creation.document["id"])
+        return created
 
     async def update(
         self, caller: Caller, request: Any, owned: Owned, visible: Visible = everything
@@ -131,7 +139,9 @@ class Resources:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
                 creation = Creation(self._new_document(message, owned, self._field))
-                return unframed((await self._created([creation]))[0])
+                created = unframed((await self._created([creation]))[0])
+                self._audit("create", caller, owned.owner, key)
+                return created
             if row is None:
                 raise self._missing(key)
             if message.etag and message.etag != row["etag"]:
@@ -141,6 +151,7 @@ class Resources:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:
                 continue
+            self._audit("update", caller, owned.owner, key)
             return unframed(document[PB])
         raise self._stale(key)
 
@@ -162,7 +173,20 @@ class Resources:
                 await self._writes.delete(self._kind, self._kind.document_id(owner, key), row["etag"])
             except StaleError:
                 continue
+            self._audit("delete", caller, owner, key)
             return unframed(row[PB])
+
+    def _audit(self, action: str, caller: Caller, owner: Owner, key: str) -> None:
+        """Say who changed which record; never what is in it."""
+        audit.info(
+            "write",
+            action=action,
+            kind=self._kind.name,
+            key=key,
+            owner=dict(owner),
+            by=caller.sub,
+            tenant=caller.tenant,
+        )
 
     async def _find(self, owner: Owner, key: str, visible: Visible) -> Document | None:
         fields = (PB, "etag", *self._kind.deciding)
@@ -216,7 +240,8 @@ class Resources:
             for name in self._kind.owner:
                 _check(name, NAME, owned.owner[name])
             for name, codec in self._kind.extras.items():
-                _check(name, codec, owned.extra[name])
+                if owned.extra[name] or name not in self._kind.optional_extras:
+                    _check(name, codec, owned.extra[name])
             return stored(self._kind, owned.owner, schema.check(schema.from_proto(message)), owned.extra)
         except FieldError as error:
             raise InvalidArgumentError(f"{path}.{error.proto_path}".rstrip("."), error.rule) from None
@@ -233,7 +258,7 @@ class Resources:
             for name in parents:
                 parent = getattr(parent, name)
             getattr(parent, last).CopyFrom(times.to_proto(times.now()))
-        for name in self._kind.extras:
+        for name in self._kind.extras.keys() - self._kind.optional_extras:
             extra[name] = list(getattr(current, name))
         return self._document(current, Owned(owned.owner, extra), self._field)
 

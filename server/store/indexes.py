@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.records.kind import Document, Kind
+from server.records.kind import EXPIRY, Document, Kind
 from server.store.failures import translated
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
@@ -18,6 +18,8 @@ async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None
     with translated():
         for kind in kinds:
             models = [IndexModel(list(index)) for index in kind.indexes]
+            if kind.expiry is not None:
+                models.append(IndexModel([(EXPIRY, 1)], expireAfterSeconds=0))
             await database[kind.collection].create_indexes(models)
         await database[TALLIES].create_indexes([IndexModel([("tally", 1), ("n", 1)])])
         await database[REQUESTS].create_indexes([IndexModel([("at", 1)], expireAfterSeconds=REQUEST_SECONDS)])

@@ -18,6 +18,7 @@ from server.store.tallies import TALLIES
 BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
 MAX_BATCH = 1000
+EXPORTED_AT_ONCE = 16
 FIRST_BATCH = {False: 101, True: 16}
 """Records in the first batch, by whether their kind is heavy."""
 
@@ -111,6 +112,22 @@ class Reads:
         with translated():
             slots = await self._database[TALLIES].find({"tally": tally}, {"n": 1, "_id": 0}).to_list(None)
         return sum(slot["n"] for slot in slots)
+
+    async def everything(self, kind: Kind, part_owner: Owner | None = None) -> AsyncIterator[Document]:
+        """Yield every record of a kind by its `_id`, or those with one owner, as `owner`, PB and JSON."""
+        filter_ = {} if part_owner is None else {"owner": kind.owner_document(part_owner)}
+        cursor = self._collection(kind).find(
+            filter_, {"owner": 1, "id": 1, PB: 1, JSON: 1}, sort=[("_id", 1)]
+        )
+        with translated():
+            while rows := await cursor.to_list(EXPORTED_AT_ONCE):
+                for row in rows:
+                    yield row if JSON in row else {**row, JSON: rerendered(kind, row[PB])}
+
+    async def matches(self, kind: Kind, filter_: Mapping[str, Any]) -> int:
+        """Return how many records match a filter, by counting them."""
+        with translated():
+            return await self._collection(kind).count_documents(filter_)
 
     async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
         """Return one field of all records that match a filter of few results."""

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -19,6 +19,7 @@ T = TypeVar("T")
 REQUESTS = "requests"
 """What the creations with a request_id made, for a day."""
 RENEWED_AT_ONCE = 16
+ERASED_AT_ONCE = 500
 DUPLICATE_KEY = 11000
 
 _LIGHT = {PB: 0, BASIC: 0, JSON: 0}
@@ -227,6 +228,28 @@ class Writes:
                 await self._in_transaction(body)
             else:
                 await collection.bulk_write(replacements, ordered=False)
+
+    async def erase(self, kind: Kind, filter_: Mapping[str, Any]) -> int:
+        """Delete all documents that match, and their parts; return how many documents."""
+        collection = self._database[kind.collection]
+        erased = 0
+
+        async def body(session: AsyncClientSession) -> int:
+            before = await collection.find(filter_, _LIGHT, limit=ERASED_AT_ONCE, session=session).to_list(
+                None
+            )
+            await collection.delete_many({"_id": {"$in": [each["_id"] for each in before]}}, session=session)
+            for part in kind.parts:
+                owners = [part.kind.owner_document({part.owner: each["id"]}) for each in before]
+                parts = self._database[part.kind.collection]
+                await parts.delete_many({"owner": {"$in": owners}}, session=session)
+            await tallies.add(self._database, session, tallies.difference(kind, before, ()))
+            return len(before)
+
+        with translated():
+            while taken := await self._in_transaction(body):
+                erased += taken
+        return erased
 
     async def renew(self, kind: Kind) -> AsyncIterator[tuple[int, int]]:
         """Derive again every record without a current rendering; yield (done, of how many) after each.
