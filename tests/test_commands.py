@@ -159,7 +159,7 @@ def test_show_prints_a_record_as_its_contract_does(stack: Stack) -> None:
     assert done.stdout.count(b"\n") > len(body)
 
 
-SHOW_ERRORS = {
+SHOW_ERRORS: dict[str, tuple[list[str], int, str]] = {
     "another owner's": (
         ["session", str(uuid.uuid4()), "--owner", "developer_id=x"],
         1,
@@ -269,8 +269,8 @@ def test_erase_deletes_a_tenants_sessions(stack: Stack) -> None:
     assert (listed(stack, owner), len(listed(stack, other))) == ([], 2)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--user", "u", "--tenant", "t"]], ids=["neither", "both"])
-def test_erase_wants_one_subject(stack: Stack, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--user", "u", "--tenant", "t")], ids=["neither", "both"])
+def test_erase_wants_one_subject(stack: Stack, arguments: tuple[str, ...]) -> None:
     done = stack.command("erase", "--yes", *arguments)
     assert done.returncode == 2
     assert b"--tenant" in done.stderr

@@ -1,7 +1,7 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +19,7 @@ BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
 MAX_BATCH = 1000
 EXPORTED_AT_ONCE = 16
-FIRST_BATCH = {False: 101, True: 16}
+FIRST_BATCH = {False: 101, True: 8}
 """Records in the first batch, by whether their kind is heavy."""
 
 Rows = list[Document]
@@ -76,24 +76,26 @@ class Reads:
     async def _batches(self, query: Query, form: str, *also: str) -> AsyncIterator[tuple[Rows, bool]]:
         """Yield a list in batches, each with whether it is the last.
 
-        The first is small where records are large; those after it take about BATCH_BYTES.
+        Each batch is a find behind the one before: while a slow caller reads, nothing is held open in
+        MongoDB, and no more than a batch here.  The first is small where records are large; those after
+        it take about BATCH_BYTES.
         """
-        cursor = self._cursor(query, (form, *also))
         size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
-        try:
-            while True:
-                with translated():
-                    rows = await self._take(cursor, min(size, left))
-                left -= len(rows)
-                last = left == 0 or not cursor.cursor.alive
-                rows = await self._complete(query, rows, form)
-                yield rows, last
-                if last:
-                    return
-                taken = sum(len(row[form]) for row in rows)
-                size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(taken, 1)))
-        finally:
-            await cursor.cursor.close()
+        order = [name for name, _ in query.order] if left > size else []
+        while True:
+            batch = replace(query, limit=min(size, left))
+            with translated():
+                rows = await self._take(self._cursor(batch, (form, *also, *order)), batch.limit)
+            left -= len(rows)
+            last = left == 0 or len(rows) < batch.limit
+            if not last:
+                query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
+            rows = await self._complete(query, rows, form)
+            taken = sum(len(row[form]) for row in rows)
+            size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(taken, 1)))
+            yield rows, last
+            if last:
+                return
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
