@@ -26,6 +26,7 @@ from server.rest import service as rest
 from server.rest.agent_session import AgentSessionRest
 from server.rest.robot import RobotRest
 from server.rest.session import SessionRest
+from server.rest.site import SiteRest
 from server.rest.user_session import UserSessionRest
 from server.services import binding as typed
 from server.services.agent_session import AgentSessionService
@@ -35,6 +36,7 @@ from server.services.session import SessionService
 from server.services.user_session import UserSessionService
 from server.settings import Settings, SettingsError
 from server.store import driver, indexes
+from server.store.api_keys import StoredKeys
 from server.store.reads import Reads
 from server.store.writes import Writes
 
@@ -56,6 +58,9 @@ TYPED_SERVICES = (
     (agent_session_pb2.DESCRIPTOR.services_by_name["AgentSessionService"], AgentSessionService),
 )
 SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_SERVICES))
+
+LIVE = "live"
+"""The health of the process itself, whether or not MongoDB answers."""
 
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10
@@ -82,6 +87,7 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
     sessions = SessionRest(reads, authenticator)
     robots = RobotRest(reads, authenticator)
     agents = AgentSessionRest(reads, authenticator, tokens)
+    site = SiteRest(users)
     return {
         "ListUserSessions": rest.Route(users, users.list_user_sessions, streams=True),
         "ListSessions": rest.Route(sessions, sessions.list_sessions, streams=True),
@@ -90,13 +96,16 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
         "ListRobots": rest.Route(robots, robots.list_robots),
         "GetRobot": rest.Route(robots, robots.get_robot),
         "ListAllAgentSessions": rest.Route(agents, agents.list_all_agent_sessions),
+        "GetOpenApi": rest.Route(site, site.get_open_api),
+        "GetDocs": rest.Route(site, site.get_docs),
+        "GetDocsFile": rest.Route(site, site.get_docs_file),
     }
 
 
 def _handlers(
     settings: Settings, connection: driver.Connection, reads: Reads
 ) -> tuple[grpc.GenericRpcHandler, ...]:
-    authenticator = authenticator_of(settings)
+    authenticator = authenticator_of(settings, StoredKeys(connection.database))
     tokens = page_tokens_of(settings)
     pages = Pages(reads, tokens)
     writes = Writes(connection)
@@ -135,6 +144,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     await readiness.set_status(health, SERVICES, ready=False)
+    await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     address = f"{settings.grpc_host}:{settings.grpc_port}"
     try:
         server.add_insecure_port(address)

@@ -1,6 +1,8 @@
 """What every RPC of ours has in common, whichever surface it is on."""
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 def metadata_of(context: Context) -> Metadata:
     """Return what the caller sent beside the message."""
     return cast("Metadata", context.invocation_metadata() or ())
+
+
+DEADLINE_SLACK_SECONDS = 0.05
 
 
 async def abort(context: Context, error: RollcallError) -> NoReturn:
@@ -40,12 +45,16 @@ class Limits:
 
         Raises DeadlineExceededError at the caller's deadline, UnavailableError at ours.
         """
-        remaining = context.time_remaining()
-        own = self.call if remaining is None else max(0.0, remaining)
+        left = context.time_remaining()
+        own = math.inf if left is None else max(0.0, left)
         seconds = min(own, self.call)
+        started = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 with deadline(min(seconds, self.store)):
                     yield
-        except TimeoutError:
-            raise (UnavailableError if own >= self.call else DeadlineExceededError) from None
+        except (TimeoutError, UnavailableError) as error:
+            # The store was asked to end a little before the caller does.
+            if time.monotonic() - started > own - DEADLINE_SLACK_SECONDS:
+                raise DeadlineExceededError from None
+            raise error if isinstance(error, UnavailableError) else UnavailableError from None

@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import re
 import sys
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,11 +14,20 @@ from server.embedded.child import ServiceError
 from server.embedded.service import find_service
 from server.embedded.signals import Signals
 from server.errors import RollcallError
-from server.records.caller import Caller
-from server.settings import Settings, SettingsError, load
-
-MAX_LIFETIME = timedelta(days=3650)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+from server.key_cli import app as keys
+from server.options import (
+    ClientId,
+    DataDir,
+    DeveloperId,
+    Groups,
+    Permissions,
+    Scopes,
+    Sub,
+    caller_of_options,
+    lifetime_of,
+    settings_of,
+)
+from server.settings import SettingsError, load
 
 HELP = """List the sessions of four systems, over gRPC and REST.
 
@@ -64,39 +71,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-
-def _text(value: str) -> str:
-    if not value or not value.isprintable():
-        raise typer.BadParameter("must be printable text, and not empty")
-    return value
-
-
-def _lifetime(value: str) -> timedelta:
-    match = re.fullmatch(r"([0-9]{1,9})([smhd])", value)
-    lifetime = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else timedelta()
-    if not timedelta() < lifetime <= MAX_LIFETIME:
-        raise typer.BadParameter(
-            f"must be a number and s, m, h or d, such as 30s or 7d, up to {MAX_LIFETIME.days}d",
-            param_hint="'--expires-in'",
-        )
-    return lifetime
-
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        metavar="DIR",
-        help="Folder of `rollcall up`; instead of ROLLCALL_DATA_DIR.",
-        show_default=False,
-    ),
-]
-
-
-def settings_of(data_dir: Path | None) -> Settings:
-    """Return the settings of the environment, with the data folder of the command line if it names one."""
-    return load() if data_dir is None else load(data_dir=data_dir)
+app.add_typer(keys)
 
 
 @app.command("up")
@@ -141,23 +116,12 @@ def serve() -> None:
 @app.command("token")
 def print_token(  # noqa: PLR0913 # one option a claim
     *,
-    sub: Annotated[str, typer.Option(parser=_text, metavar="ID", help="User or account id.")],
-    developer_id: Annotated[
-        str | None, typer.Option(parser=_text, metavar="ID", help="Tenant, if it is not the user.")
-    ] = None,
-    client_id: Annotated[
-        str | None, typer.Option(parser=_text, metavar="ID", help="Client application.")
-    ] = None,
-    permission: Annotated[
-        list[str] | None, typer.Option(parser=_text, metavar="NAME", help="As USE_ROBOTS; repeatable.")
-    ] = None,
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(parser=_text, metavar="NAME", help="As sessions:write; repeatable."),
-    ] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(parser=_text, metavar="ID", help="Group of the user; repeatable.")
-    ] = None,
+    sub: Sub,
+    developer_id: DeveloperId = None,
+    client_id: ClientId = None,
+    permission: Permissions = None,
+    scope: Scopes = None,
+    group: Groups = None,
     expires_in: Annotated[str, typer.Option(metavar="DURATION", help="30s, 15m, 1h or 7d.")] = "1h",
     data_dir: DataDir = None,
 ) -> None:
@@ -169,15 +133,8 @@ def print_token(  # noqa: PLR0913 # one option a claim
       rollcall token --sub importer --scope sessions:write --expires-in 15m
       rollcall token --sub alice --permission USE_ROBOTS --developer-id acme
     """
-    lifetime = _lifetime(expires_in)
-    caller = Caller(
-        sub=sub,
-        tenant=developer_id or sub,
-        client_id=client_id or "",
-        permissions=frozenset(permission or ()),
-        scopes=frozenset(scope or ()),
-        groups=frozenset(group or ()),
-    )
+    lifetime = lifetime_of(expires_in)
+    caller = caller_of_options(sub, developer_id, client_id, permission, scope, group)
     settings = find_service(settings_of(data_dir), needs="jwt_secret")
     typer.echo(tokens.sign(settings, caller, lifetime))
 
@@ -258,6 +215,27 @@ def migrate_records(*, data_dir: DataDir = None) -> None:
 
     renewed = maintenance.migrate(find_service(settings_of(data_dir)))
     typer.echo(f"renewed {renewed:,} records", err=True)
+
+
+@app.command("envoy")
+def print_envoy_config(
+    *, output: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is stdout.")] = "-"
+) -> None:
+    """Write a configuration of Envoy for these settings, complete in one file.
+
+    ROLLCALL_REST_HOST and ROLLCALL_REST_PORT say where Envoy listens, ROLLCALL_GRPC_HOST and
+    ROLLCALL_GRPC_PORT where the servers are, ROLLCALL_CORS_ORIGINS which browsers may call.
+    """
+    from server.embedded import envoy  # noqa: PLC0415 # only this command reads envoy.yaml
+
+    text = envoy.portable_config(load())
+    if output == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        Path(output).write_text(text)
+    except OSError as error:
+        raise SettingsError(f"--output: {output}: {error.strerror}") from None
 
 
 @app.command("export")

@@ -97,6 +97,7 @@ class UnauthenticatedError(RollcallError):
 
 MISSING = "CREDENTIALS_MISSING"
 EXPIRED = "CREDENTIALS_EXPIRED"
+REVOKED = "CREDENTIALS_REVOKED"
 
 
 class PermissionDeniedError(RollcallError):
@@ -152,6 +153,15 @@ class UnavailableError(RollcallError):
 
     def __init__(self, message: str = "The store is unavailable", *, retry_after: float = 1) -> None:
         super().__init__(message, retry_after=retry_after)
+
+
+class IssuerUnavailableError(UnavailableError):
+    """Who signs or knows the credentials does not answer; a later try may succeed."""
+
+    reason = "ISSUER_UNAVAILABLE"
+
+    def __init__(self, message: str = "The issuer of the credentials is unavailable") -> None:
+        super().__init__(message)
 
 
 class DeadlineExceededError(RollcallError):

@@ -2,13 +2,17 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "ROLLCALL_"
 MIN_SECRET_BYTES = 32
+
+Secret = Literal["jwt_secret", "page_token_keys", "api_key_secret", "introspection_secret"]
+_FOREIGN_SECRETS = frozenset(("introspection_secret",))
+"""Those that somebody else has made, of whatever length."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -60,6 +64,24 @@ class Settings(BaseSettings):
     """The `iss` that tokens must have."""
     jwt_audience: str = "rollcall"
     """The `aud` that tokens must have."""
+    jwt_leeway_seconds: float = Field(0, ge=0, le=60)
+    """How far the issuer's clock may be off when `exp`, `nbf` and `iat` are judged."""
+    jwt_deny_list: Path | None = None
+    """File of the `jti`s of revoked tokens, one a line; read again when it changes."""
+    api_key_secret: SecretStr | None = None
+    """Secret that hashes imported API keys, at least 32 bytes; without it there are none."""
+    api_key_secret_file: Path | None = None
+    """The file that has it."""
+    introspection_url: str | None = Field(None, pattern="^https?://")
+    """The issuer's RFC 7662 endpoint, asked about tokens that are neither JWTs nor API keys."""
+    introspection_client_id: str | None = None
+    """The client as which it is asked."""
+    introspection_secret: SecretStr | None = None
+    """That client's secret."""
+    introspection_secret_file: Path | None = None
+    """The file that has it."""
+    credential_cache_seconds: float = Field(30, ge=0, le=300)
+    """How long an API key or introspected token is taken as known: a revocation shows after it."""
 
     page_token_keys: SecretStr | None = None
     """Secrets that seal page tokens, comma-separated: the first seals, all open."""
@@ -92,13 +114,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        for name in ("jwt_secret", "page_token_keys"):
+        for name in get_args(Secret):
             if getattr(self, name) and getattr(self, f"{name}_file"):
                 variable = f"{PREFIX}{name}".upper()
                 raise ValueError(f"{variable} and {variable}_FILE must not both be set")
         return self
 
-    def secret(self, name: Literal["jwt_secret", "page_token_keys"]) -> str | None:
+    def secret(self, name: Secret) -> str | None:
         """Return a secret, wherever it is kept; None if it is not set.
 
         Raises SettingsError if its file cannot be read or it is too short.
@@ -116,7 +138,7 @@ class Settings(BaseSettings):
         else:
             return None
         parts = text.split(",") if name == "page_token_keys" else [text]
-        if any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
+        if name not in _FOREIGN_SECRETS and any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
             raise SettingsError(f"{variable}: must be at least {MIN_SECRET_BYTES} bytes")
         return text
 

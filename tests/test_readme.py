@@ -66,6 +66,7 @@ PRINTS = {
     "sessions:search": r'^\{"sessions":\[\{.*"plan":"pro".*"nextPageToken":"v1\.',
     "Health/Check": r'"status": "SERVING"',
     "rollcall import -": r'^\{\n  "rid": "ri\.aip-agents\.\.session\.first",\n(.*\n)*\}\n$',
+    "rollcall key add": r'^rck_[\w-]{43}\n(\{"id":"[0-9a-f]{16}","sub":.*\}\n){2}$',
     "rollcall migrate": r"^renewed 0 records\n$",
     "rollcall export": r'^{"kind":"agent",',
     "envoy --mode validate": r"envoy\.yaml' OK",

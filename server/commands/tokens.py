@@ -1,9 +1,11 @@
 """Signed tokens for development and tests; production's issuer signs its own."""
 
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import jwt
 
+from server.claims import claims_of
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError
 
@@ -23,19 +25,9 @@ def sign(settings: Settings, caller: Caller, expires_in: timedelta) -> str:
     claims = {
         "iss": settings.jwt_issuer,
         "aud": settings.jwt_audience,
-        "sub": caller.sub,
         "iat": now,
         "exp": now + expires_in,
+        # By which it can be revoked.
+        "jti": str(uuid.uuid4()),
     }
-    return jwt.encode(claims | _optional(caller), secret, algorithm="HS256")
-
-
-def _optional(caller: Caller) -> dict[str, str | list[str]]:
-    claims: dict[str, str | list[str]] = {
-        "developer_id": caller.tenant if caller.tenant != caller.sub else "",
-        "client_id": caller.client_id,
-        "permissions": sorted(caller.permissions),
-        "scope": " ".join(sorted(caller.scopes)),
-        "groups": sorted(caller.groups),
-    }
-    return {name: value for name, value in claims.items() if value}
+    return jwt.encode(claims | claims_of(caller), secret, algorithm="HS256")

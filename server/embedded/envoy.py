@@ -1,7 +1,9 @@
 """Envoy's configuration for this machine: `envoy.yaml` with the settings put in."""
 
+import base64
 import socket
 from collections.abc import Sequence
+from functools import reduce
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -35,13 +37,31 @@ def write_config(settings: Settings, path: Path) -> None:
 
     Raises SettingsError if `envoy.yaml` is not there, or not of the shape that this knows.
     """
+    config = _configured(settings)
+    _put(config, _TRANSCODER, proto_descriptor=str(descriptor_set()))
+    _put(config, ("admin", *_ADDRESS), port_value=_free_port())
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def portable_config(settings: Settings) -> str:
+    """Return Envoy's configuration for another machine: it needs no file beside it.
+
+    Raises SettingsError as `write_config` does.
+    """
+    config = _configured(settings)
+    _put(config, _TRANSCODER, proto_descriptor="")
+    transcoder = _at(config, _TRANSCODER)
+    del transcoder["proto_descriptor"]
+    transcoder["proto_descriptor_bin"] = base64.b64encode(descriptor_set().read_bytes()).decode()
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def _configured(settings: Settings) -> Any:
     config = _load()
     _put(config, (*_LISTENER, *_ADDRESS), address=settings.rest_host, port_value=settings.rest_port)
     _put(config, (*_ENDPOINT, *_ADDRESS), address=settings.grpc_host, port_value=settings.grpc_port)
-    _put(config, _TRANSCODER, proto_descriptor=str(descriptor_set()))
     _put(config, _CORS, allow_origin_string_match=[{"exact": origin} for origin in settings.cors_origins])
-    _put(config, ("admin", *_ADDRESS), port_value=_free_port())
-    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    return config
 
 
 def descriptor_set() -> Path:
@@ -61,13 +81,15 @@ def _load() -> Any:
 
 def _put(config: Any, steps: Sequence[_Step], **values: object) -> None:
     """Replace values, which must be there, in the mapping that the steps lead to."""
-    found = config
-    for step in steps:
-        found = _below(found, step)
+    found = _at(config, steps)
     if not isinstance(found, dict) or not values.keys() <= found.keys():
         expected = ".".join(str(step) for step in steps)
         raise SettingsError(f"envoy.yaml: {expected} must have {', '.join(values)}")
     found.update(values)
+
+
+def _at(config: Any, steps: Sequence[_Step]) -> Any:
+    return reduce(_below, steps, config)
 
 
 def _below(found: Any, step: _Step) -> Any:

@@ -24,11 +24,13 @@ _KEPT = (
     "jwt_issuer",
     "jwt_audience",
     "page_token_keys_file",
+    "api_key_secret_file",
 )
 
 KEY_SETTINGS = {
     "jwt_secret_file": frozenset(("jwt_secret", "jwt_secret_file", "jwks")),
     "page_token_keys_file": frozenset(("page_token_keys", "page_token_keys_file")),
+    "api_key_secret_file": frozenset(("api_key_secret", "api_key_secret_file")),
 }
 """A secret file of the data folder, and the settings that take its place."""
 

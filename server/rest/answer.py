@@ -11,6 +11,15 @@ Chunks = AsyncIterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A body that is not a contract's JSON, and the headers that go with it."""
+
+    data: bytes
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ErrorAnswer:
     """An error as the contract prints it; `headers` are those that it names."""
 

@@ -13,7 +13,7 @@ from rollcall.v1 import rest_pb2
 
 from server.calls import Context, Limits, metadata_of
 from server.errors import RollcallError
-from server.rest.answer import JSON_TYPE, ContractError, ErrorAnswer
+from server.rest.answer import JSON_TYPE, ContractError, Document, ErrorAnswer
 from server.rest.call import RestCall, read_fields, rest_call
 
 CHUNK_BYTES = 1 << 20
@@ -35,7 +35,7 @@ class RestModule(Protocol):
 class Route:
     """One RPC of RestService: the contract that it belongs to, and what answers it.
 
-    `answer` returns a body, or yields it in chunks if `streams`.
+    `answer` returns a body or a document, or yields a body in chunks if `streams`.
     """
 
     module: RestModule
@@ -61,9 +61,13 @@ def _handler(name: str, route: Route, limits: Limits) -> "grpc.RpcMethodHandler[
 
 async def _unary(route: Route, limits: Limits, fields: dict[str, str], context: Context) -> bytes:
     call = rest_call(fields, metadata_of(context))
-    answer: Callable[[RestCall], Awaitable[bytes]] = route.answer
+    answer: Callable[[RestCall], Awaitable[bytes | Document]] = route.answer
     async with _errors_as_of(route, call, context), limits.around(context):
-        return _http_body(await answer(call))
+        body = await answer(call)
+        if isinstance(body, bytes):
+            return _http_body(body)
+        await context.send_initial_metadata(tuple(body.headers.items()))
+        return _http_body(body.data, body.content_type)
 
 
 async def _stream(
@@ -101,6 +105,6 @@ async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) 
     await context.abort(code, f"HTTP {answer.status}", answer.metadata())
 
 
-def _http_body(data: bytes) -> bytes:
-    body: bytes = HttpBody(content_type=JSON_TYPE, data=data).SerializeToString()
+def _http_body(data: bytes, content_type: str = JSON_TYPE) -> bytes:
+    body: bytes = HttpBody(content_type=content_type, data=data).SerializeToString()
     return body

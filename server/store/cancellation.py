@@ -59,6 +59,6 @@ class Cancellation:
 
     async def _running(self, name: str) -> list[dict[str, Any]]:
         named = [{"command.comment": name}, {"cursor.originatingCommand.comment": name}]
-        answer = await self._admin.command({"currentOp": 1, "$or": named})
+        answer = await self._admin.command({"currentOp": 1, "$ownOps": True, "$or": named})
         running: list[dict[str, Any]] = answer["inprog"]
         return running

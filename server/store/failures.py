@@ -1,7 +1,9 @@
 """From the driver's errors to ours, and the time that a call may take."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import pymongo
 from pymongo.errors import (
@@ -14,8 +16,25 @@ from pymongo.errors import (
 
 from server.errors import UnavailableError
 
-deadline = pymongo.timeout
-"""`with deadline(seconds):` bounds every operation inside, its retries included."""
+_end: ContextVar[float | None] = ContextVar("end", default=None)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Bound every operation inside, its retries included."""
+    token = _end.set(time.monotonic() + seconds)
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    finally:
+        _end.reset(token)
+
+
+def remaining() -> float | None:
+    """Return the seconds until the deadline, None if there is none."""
+    end = _end.get()
+    return None if end is None else max(0.0, end - time.monotonic())
+
 
 WRITE_CONFLICT = 112
 

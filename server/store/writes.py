@@ -1,5 +1,6 @@
 """Writes: majority-acknowledged and journaled, with counters in the same transaction."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,11 @@ from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from server.errors import UnavailableError
 from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
 from server.store import tallies
 from server.store.driver import Connection
-from server.store.failures import translated
+from server.store.failures import remaining, translated
 
 T = TypeVar("T")
 
@@ -277,8 +279,13 @@ class Writes:
             raise WholeMissingError(whole)
 
     async def _in_transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
-        async with await self._connection.start_session() as session:
-            return await session.with_transaction(body)
+        try:
+            # The drivers try a transaction again for two minutes, whatever the deadline.
+            async with asyncio.timeout(remaining()):
+                async with await self._connection.start_session() as session:
+                    return await session.with_transaction(body)
+        except TimeoutError:
+            raise UnavailableError from None
 
 
 def _raise_if_duplicate(error: BulkWriteError, meaning: Exception) -> None:

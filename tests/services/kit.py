@@ -5,7 +5,7 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -161,7 +161,12 @@ def serving(stack: Stack, **settings: object) -> Iterator[str]:
         [ROLLCALL, "serve"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        grpc.channel_ready_future(channel(address)).result(SECONDS)
+        ready = grpc.channel_ready_future(channel(address))
+        while True:
+            assert process.poll() is None, "the server has ended"
+            with suppress(grpc.FutureTimeoutError):
+                ready.result(0.5)
+                break
         yield address
     finally:
         process.send_signal(signal.SIGTERM)

@@ -518,7 +518,7 @@ def test_a_call_with_a_tiny_deadline_ends_in_time(
             caller(kit.SESSION.listing(), timeout=seconds)
         except grpc.RpcError as error:
             assert kit.refusal_of(error).code is Code.DEADLINE_EXCEEDED  # noqa: PT017 # most of them, not all
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
     assert who.code(kit.SESSION.listing()) is Code.OK
 
 

@@ -78,6 +78,21 @@ class RestServiceStub:
                 request_serializer=rollcall_dot_v1_dot_rest__pb2.ListAllAgentSessionsRestRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetOpenApi = channel.unary_unary(
+                '/rollcall.v1.RestService/GetOpenApi',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetOpenApiRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocs = channel.unary_unary(
+                '/rollcall.v1.RestService/GetDocs',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetDocsRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocsFile = channel.unary_unary(
+                '/rollcall.v1.RestService/GetDocsFile',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class RestServiceServicer:
@@ -143,6 +158,28 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetOpenApi(self, request, context):
+        """The HTTP API as an OpenAPI 3.1 document. Needs no credentials, as the other
+        pages.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocs(self, request, context):
+        """A page that shows the document and makes its calls.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocsFile(self, request, context):
+        """A file of that page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -179,6 +216,21 @@ def add_RestServiceServicer_to_server(servicer, server):
             'ListAllAgentSessions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAllAgentSessions,
                     request_deserializer=rollcall_dot_v1_dot_rest__pb2.ListAllAgentSessionsRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetOpenApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOpenApi,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetOpenApiRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocs,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetDocsRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocsFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocsFile,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
@@ -378,6 +430,87 @@ class RestService:
             target,
             '/rollcall.v1.RestService/ListAllAgentSessions',
             rollcall_dot_v1_dot_rest__pb2.ListAllAgentSessionsRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetOpenApi',
+            rollcall_dot_v1_dot_rest__pb2.GetOpenApiRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetDocs',
+            rollcall_dot_v1_dot_rest__pb2.GetDocsRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocsFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetDocsFile',
+            rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

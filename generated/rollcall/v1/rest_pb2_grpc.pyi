@@ -63,6 +63,14 @@ class RestServiceStub:
     """Foundry's `GET /api/v2/aipAgents/agents/allSessions`: a page of the
     caller's sessions, `updatedTime` descending, then `rid`.
     """
+    GetOpenApi: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetOpenApiRestRequest, _httpbody_pb2.HttpBody]
+    """The HTTP API as an OpenAPI 3.1 document. Needs no credentials, as the other
+    pages.
+    """
+    GetDocs: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetDocsRestRequest, _httpbody_pb2.HttpBody]
+    """A page that shows the document and makes its calls."""
+    GetDocsFile: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetDocsFileRestRequest, _httpbody_pb2.HttpBody]
+    """A file of that page."""
 
 @_typing.type_check_only
 class RestServiceAsyncStub(RestServiceStub):
@@ -96,6 +104,14 @@ class RestServiceAsyncStub(RestServiceStub):
     """Foundry's `GET /api/v2/aipAgents/agents/allSessions`: a page of the
     caller's sessions, `updatedTime` descending, then `rid`.
     """
+    GetOpenApi: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetOpenApiRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """The HTTP API as an OpenAPI 3.1 document. Needs no credentials, as the other
+    pages.
+    """
+    GetDocs: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetDocsRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """A page that shows the document and makes its calls."""
+    GetDocsFile: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetDocsFileRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """A file of that page."""
 
 class RestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers the documented paths behind a transcoding proxy.
@@ -168,5 +184,31 @@ class RestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Foundry's `GET /api/v2/aipAgents/agents/allSessions`: a page of the
         caller's sessions, `updatedTime` descending, then `rid`.
         """
+
+    @_abc_1.abstractmethod
+    def GetOpenApi(
+        self,
+        request: _rest_pb2.GetOpenApiRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """The HTTP API as an OpenAPI 3.1 document. Needs no credentials, as the other
+        pages.
+        """
+
+    @_abc_1.abstractmethod
+    def GetDocs(
+        self,
+        request: _rest_pb2.GetDocsRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """A page that shows the document and makes its calls."""
+
+    @_abc_1.abstractmethod
+    def GetDocsFile(
+        self,
+        request: _rest_pb2.GetDocsFileRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """A file of that page."""
 
 def add_RestServiceServicer_to_server(servicer: RestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,105 @@
+"""API keys: opaque credentials that stand for a caller until they are revoked.
+
+Only digests are stored.  A key that rollcall draws has 256 random bits, which nobody can
+guess, so plain SHA-256 hides it as well as any slow hash would.  An imported key may be
+short: its digest is an HMAC under a secret that the store does not have, so that a stolen
+store tells nothing.  scrypt with a salt for each key would neither need nor allow to be
+looked up by, and a slow hash in front of every stranger's guess is a way to stop the server.
+"""
+
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from server.claims import caller_of, claims_of
+from server.digests import keyed, plain
+from server.errors import EXPIRED, UnauthenticatedError
+from server.records.caller import Caller
+from server.remembered import Known, Remembered
+from server.settings import Settings, SettingsError
+from server.store.api_keys import StoredKeys
+from server.store.failures import deadline
+
+PREFIX = "rck_"
+_OWN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}", re.ASCII)
+_IMPORTABLE = re.compile(r"[!-~]{1,4096}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key, as its user gets it, and the document that is stored of it."""
+
+    key: str
+    document: dict[str, Any]
+
+
+def is_own(credential: str) -> bool:
+    """Return whether a credential has the form of a key that rollcall draws."""
+    return _OWN.fullmatch(credential) is not None
+
+
+def new_key(caller: Caller, lifetime: timedelta | None, imported: str | None, secret: str | None) -> NewKey:
+    """Return a key for a caller: an imported one, or one drawn at random.
+
+    Raises SettingsError if the imported key cannot travel in a header, or there is no secret to hash it by.
+    """
+    key = PREFIX + secrets.token_urlsafe(32) if imported is None else imported
+    if not _IMPORTABLE.fullmatch(key):
+        raise SettingsError("--key: must be 1 to 4096 printable ASCII characters without spaces")
+    stored = _digest(key, secret)
+    if stored is None:
+        raise SettingsError("--key: needs ROLLCALL_API_KEY_SECRET or ROLLCALL_API_KEY_SECRET_FILE")
+    now = datetime.now(UTC)
+    document: dict[str, Any] = {
+        "_id": stored,
+        "id": secrets.token_hex(8),
+        "claims": claims_of(caller),
+        "created": now,
+        "expires": None if lifetime is None else now + lifetime,
+    }
+    return NewKey(key, document)
+
+
+def _digest(key: str, secret: str | None) -> str | None:
+    """Return the stored digest of a key, None if no such key can be stored."""
+    if is_own(key):
+        return plain(key)
+    return None if secret is None else keyed(key, secret)
+
+
+class ApiKeys:
+    """Finds the caller of an API key; a revocation shows when the answer is no longer kept."""
+
+    def __init__(self, stored: StoredKeys, settings: Settings) -> None:
+        self._stored = stored
+        self._secret = settings.secret("api_key_secret")
+        self._seconds = settings.mongodb_seconds
+        self._remembered = Remembered(self._ask, settings.credential_cache_seconds)
+
+    async def find(self, credential: str) -> Caller | None:
+        """Return the caller of a key, None if there is no such key; raise UnavailableError."""
+        if not credential or (self._secret is None and not is_own(credential)):
+            return None
+        return await self._remembered.find(credential)
+
+    async def close(self) -> None:
+        """Do nothing: the connection to the store is the server's."""
+
+    async def _ask(self, credential: str) -> Known | None:
+        stored = _digest(credential, self._secret)
+        if stored is None:
+            return None
+        with deadline(self._seconds):
+            document = await self._stored.find(stored)
+        if document is None:
+            return None
+        expires = document["expires"]
+        if expires is None:
+            return Known(caller_of(document["claims"]))
+        end = expires.replace(tzinfo=UTC).timestamp()
+        if end <= time.time():
+            raise UnauthenticatedError("The key has expired", reason=EXPIRED)
+        return Known(caller_of(document["claims"]), end)

@@ -1,0 +1,97 @@
+"""JWTs: from a signed token to a verified Caller."""
+
+import time
+
+import jwt
+from cachetools import TLRUCache
+
+from server.claims import caller_of
+from server.digests import digest
+from server.errors import EXPIRED, REVOKED, UnauthenticatedError
+from server.keys import Keys, keys_of
+from server.records.caller import Caller
+from server.revocation import DenyList, deny_list_of
+from server.settings import Settings
+
+CACHED_TOKENS = 10_000
+CACHED_TOKEN_CHARS = 4096
+"""Longer tokens are verified each time, so that the cache's memory has a bound."""
+CACHED_SECONDS = 300.0
+"""A verified token is verified again after this long: its key may have been withdrawn."""
+
+_Entry = tuple[Caller, str, float]
+"""A caller, the token's `jti`, and until when this holds."""
+
+
+def _end(_: bytes, entry: _Entry, __: float) -> float:
+    return entry[2]
+
+
+class Jwts:
+    """Verifies JWTs: signature by a pinned algorithm, `iss`, `aud`, `exp`, `nbf`, `iat`, deny list."""
+
+    def __init__(
+        self, keys: Keys, issuer: str, audience: str, leeway: float = 0, denied: DenyList | None = None
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
+        self._denied = denied
+        # By digest: no token stays in memory.
+        self._verified: TLRUCache[bytes, _Entry] = TLRUCache(CACHED_TOKENS, ttu=_end, timer=time.monotonic)
+
+    async def verify(self, token: str) -> Caller:
+        """Return the caller that a token names.
+
+        Raises UnauthenticatedError if it does not hold, UnavailableError if nobody knows.
+        """
+        digested = digest(token)
+        caller, jti, _ = self._verified.get(digested) or await self._verified_now(token, digested)
+        if self._denied is not None and self._denied.denies(jti):
+            raise UnauthenticatedError("The token has been revoked", reason=REVOKED)
+        return caller
+
+    async def _verified_now(self, token: str, digested: bytes) -> _Entry:
+        try:
+            key, algorithms = await self._keys.find(token)
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=self._leeway,
+                options={"require": ["exp", "sub"]},
+            )
+            caller = caller_of(claims)
+            remaining = float(claims["exp"]) + self._leeway - time.time()
+        except jwt.ExpiredSignatureError:
+            raise UnauthenticatedError("The token has expired", reason=EXPIRED) from None
+        except (jwt.PyJWTError, ValueError):
+            raise UnauthenticatedError("The token is not valid") from None
+        entry = caller, claims.get("jti", ""), time.monotonic() + min(remaining, CACHED_SECONDS)
+        if len(token) <= CACHED_TOKEN_CHARS:
+            self._verified[digested] = entry
+        return entry
+
+
+def is_jwt(credential: str) -> bool:
+    """Return whether a credential has a JWT's form."""
+    try:
+        jwt.get_unverified_header(credential)
+    except (jwt.PyJWTError, ValueError):
+        return False
+    return True
+
+
+def jwts_of(settings: Settings) -> Jwts | None:
+    """Return what verifies JWTs by these settings; None if only an issuer's introspection is to judge.
+
+    Raises SettingsError if they name no key, two sorts, or a file that cannot be read.
+    """
+    keys = keys_of(settings)
+    denied = deny_list_of(settings)
+    if keys is None:
+        return None
+    return Jwts(keys, settings.jwt_issuer, settings.jwt_audience, settings.jwt_leeway_seconds, denied)

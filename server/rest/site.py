@@ -1,0 +1,76 @@
+"""The pages: the OpenAPI document, and a viewer that shows it.  No credentials, no data."""
+
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import PurePath
+
+from server.errors import NotFoundError, RollcallError
+from server.rest.answer import JSON_TYPE, Document, ErrorAnswer
+from server.rest.call import RestCall
+from server.rest.service import RestModule
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Nothing from another host, no script or style in the page itself, no frame around it."""
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+PASSING, LASTING = "no-cache", "public, max-age=3600"
+INDEX = "index.html"
+
+
+class SiteRest:
+    """Answers the pages; errors are those of all paths that have no contract."""
+
+    def __init__(self, others: RestModule) -> None:
+        self._others = others
+
+    async def get_open_api(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
+        """Return the OpenAPI document."""
+        return _open_api()
+
+    async def get_docs(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
+        """Return the viewer's page."""
+        return _files("docs")[INDEX]
+
+    async def get_docs_file(self, call: RestCall) -> Document:
+        """Return a file of the viewer."""
+        file = _files("docs").get(call.path.get("file", ""))
+        if file is None:
+            raise NotFoundError("Route not found")
+        return file
+
+    def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:
+        """Return an error in the words of all other paths."""
+        return self._others.error(error, call)
+
+
+@cache
+def _open_api() -> Document:
+    return _document(files("rollcall.v1") / "openapi.json", JSON_TYPE)
+
+
+@cache
+def _files(folder: str) -> dict[str, Document]:
+    """Return the files of a folder of `server/site/`, by their names."""
+    return {
+        file.name: _document(file, TYPES[PurePath(file.name).suffix])
+        for file in (files("server") / "site" / folder).iterdir()
+    }
+
+
+def _document(file: Traversable, content_type: str) -> Document:
+    caching = LASTING if content_type in (TYPES[".js"], TYPES[".css"]) else PASSING
+    return Document(file.read_bytes(), content_type, {**HEADERS, "cache-control": caching})

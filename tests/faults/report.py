@@ -1,0 +1,50 @@
+"""The table that `make faults` ends with."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+ALL = os.environ.get("ROLLCALL_FAULTS") == "all"
+"""Whether every fault is tried, or the quick half alone."""
+PATH = Path(__file__).parents[2] / ".build" / "faults.md"
+HEADS = (
+    "fault",
+    "calls",
+    "right answers",
+    "clean errors",
+    "wrong answers",
+    "lost writes",
+    "longest answer",
+    "recovery time",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one fault; `note` stands in place of numbers where it could not be had."""
+
+    fault: str
+    calls: int = 0
+    right: int = 0
+    clean: int = 0
+    wrong: int = 0
+    lost: int | str = 0
+    longest: float = 0.0
+    recovery: float | None = None
+    note: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        if self.note:
+            return (self.fault, self.note, *[""] * (len(HEADS) - 2))
+        recovery = "-" if self.recovery is None else f"{self.recovery:.1f} s"
+        counts = (self.calls, self.right, self.clean, self.wrong, self.lost)
+        return (self.fault, *map(str, counts), f"{self.longest:.2f} s", recovery)
+
+
+rows: list[Row] = []
+
+
+def table() -> str:
+    """Return the rows as Markdown."""
+    lines = [HEADS, ["---", *["---:"] * (len(HEADS) - 1)], *(row.cells() for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

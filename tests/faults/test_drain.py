@@ -1,0 +1,101 @@
+"""A server that stops: calls in flight end, health goes down first, new calls go elsewhere."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from tests.faults import report
+from tests.faults.fronts import CleanError, stub_at
+from tests.faults.house import Server, Store, channel_to, running_store
+from tests.faults.proxy import PASS, Stall
+from tests.faults.waiting import until
+
+IN_FLIGHT = 200
+CHANNELS = 4
+REQUEST_SECONDS = 8
+MONGODB_SECONDS = 6
+GRACE_SECONDS = 10.0
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    async with running_store(tmp_path) as running:
+        yield running
+
+
+async def first_bad_news(port: int) -> float:
+    """Return when a watcher hears that the server is not healthy any more."""
+    async with channel_to(port) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        async for answer in stub.Watch(health_pb2.HealthCheckRequest()):
+            if answer.status != health_pb2.HealthCheckResponse.SERVING:
+                return time.monotonic()
+    raise AssertionError("the watch has ended without a word")
+
+
+async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Store, tmp_path: Path) -> None:
+    limits = {"request_seconds": REQUEST_SECONDS, "mongodb_seconds": MONGODB_SECONDS}
+    async with Server(tmp_path, store.uri, **limits).serving() as server, AsyncExitStack() as stack:
+        tenant = f"t-{uuid.uuid4()}"
+        stubs = [await stack.enter_async_context(stub_at(server.port, tenant)) for _ in range(CHANNELS)]
+        for stub in stubs:
+            await stub.create(stubs.index(stub), None)
+        news = asyncio.create_task(first_bad_news(server.port))
+        await asyncio.sleep(0.2)
+        await store.proxy.set(Stall())
+        ends: list[float] = []
+
+        async def call(number: int) -> None:
+            stub = stubs[number % CHANNELS]
+            await (stub.create(number, None) if number % 2 else stub.get(number % CHANNELS, None))
+            ends.append(time.monotonic())
+
+        begun = time.monotonic()
+        calls = [asyncio.create_task(call(number)) for number in range(CHANNELS, CHANNELS + IN_FLIGHT)]
+
+        async def are_in_flight() -> bool:
+            return await server.metric("rollcall_open_calls") >= IN_FLIGHT
+
+        await until(are_in_flight, 5)
+        server.terminate()
+        told = await asyncio.wait_for(news, 2)
+        refusals = [await refusal(server, tenant), *[await refused(stub) for stub in stubs]]
+        await store.proxy.set(PASS)
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        status = await asyncio.wait_for(server.ended(), GRACE_SECONDS + 5)
+    failures = [repr(outcome) for outcome in outcomes if outcome is not None]
+    report.rows.append(
+        report.Row(
+            fault="SIGTERM with 200 calls in flight",
+            calls=IN_FLIGHT + len(refusals),
+            right=len(ends),
+            clean=len(refusals),
+            lost=len(failures),
+            longest=max(ends, default=begun) - begun,
+        )
+    )
+    assert failures == []
+    assert told < min(ends)
+    assert all("UNAVAILABLE" in text for text in refusals), refusals
+    assert status == 0
+
+
+async def refusal(server: Server, tenant: str) -> str:
+    """Return how a new connection is refused."""
+    async with stub_at(server.port, tenant) as stub:
+        return await refused(stub)
+
+
+async def refused(stub: Any) -> str:
+    try:
+        await stub.get(0, 2.0)
+    except CleanError as error:
+        return str(error)
+    return "answered"

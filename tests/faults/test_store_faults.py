@@ -1,0 +1,108 @@
+"""What callers see while the way to MongoDB, or MongoDB itself, is broken."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.faults.house import Server, Store, running_store
+from tests.faults.proxy import (
+    PASS,
+    CloseAfter,
+    CorruptLength,
+    Drip,
+    Fault,
+    Latency,
+    Refuse,
+    ResetMidReply,
+    Stall,
+)
+from tests.faults.report import ALL
+from tests.faults.trial import survive
+
+AWAY_SECONDS = 4.0
+"""Longer than readiness may take to see that the store is away."""
+SECONDS = 1.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault of the network; `away` says that nothing gets through."""
+
+    name: str
+    fault: Fault
+    seconds: float = SECONDS
+    away: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+QUICK = [
+    Case("refuse", Refuse(), AWAY_SECONDS, away=True),
+    Case("reset mid-reply", ResetMidReply(), SECONDS),
+    Case("stall", Stall(), AWAY_SECONDS, away=True),
+    Case("corrupt length, huge", CorruptLength(lambda _: 2**31 - 1), SECONDS),
+]
+REST = [
+    Case("latency of 500 ms", Latency(0.5), 4.0),
+    Case("slow drip", Drip(16, 0.02), 4.0),
+    Case("close after 200 bytes", CloseAfter(200)),
+    Case("close after 20,000 bytes", CloseAfter(20_000)),
+    Case("corrupt length, long by 1,000", CorruptLength(lambda length: length + 1000), AWAY_SECONDS),
+    Case("corrupt length, short by 5", CorruptLength(lambda length: length - 5)),
+    Case("corrupt length, 8", CorruptLength(lambda _: 8)),
+    Case("corrupt length, negative", CorruptLength(lambda length: -length)),
+]
+NETWORK = [*QUICK, *REST] if ALL else QUICK
+DRIVERS = ["motor", "pymongo"] if ALL else ["motor"]
+
+
+@pytest.fixture(scope="module")
+async def store(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Store]:
+    async with running_store(tmp_path_factory.mktemp("store")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", params=DRIVERS)
+async def server(
+    store: Store, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    folder = tmp_path_factory.mktemp(request.param)
+    async with Server(folder, store.uri, mongodb_driver=request.param).serving() as running:
+        yield running
+
+
+@contextlib.asynccontextmanager
+async def having(store: Store, fault: Fault) -> AsyncIterator[None]:
+    await store.proxy.set(fault)
+    try:
+        yield
+    finally:
+        await store.proxy.set(PASS)
+
+
+@pytest.mark.parametrize("case", NETWORK, ids=str)
+async def test_an_answer_is_right_or_an_error_whatever_the_network_does(
+    store: Store, server: Server, case: Case
+) -> None:
+    await survive(server, case.name, having(store, case.fault), case.seconds, away=case.away)
+
+
+async def test_a_mongod_that_hangs_is_an_error_until_it_goes_on(store: Store, server: Server) -> None:
+    await survive(server, "mongod SIGSTOP, SIGCONT", store.mongod.frozen(), AWAY_SECONDS, away=True)
+
+
+@pytest.mark.skipif(not ALL, reason="only with ROLLCALL_FAULTS=all")
+async def test_a_mongod_that_is_killed_keeps_what_was_acknowledged(store: Store, server: Server) -> None:
+    @contextlib.asynccontextmanager
+    async def killed() -> AsyncIterator[None]:
+        await store.mongod.kill()
+        try:
+            yield
+        finally:
+            store.mongod.start()
+            await store.mongod.await_primary()
+
+    await survive(server, "mongod SIGKILL, restart", killed(), AWAY_SECONDS, away=True)

@@ -1,0 +1,229 @@
+"""API keys: `rollcall key`, what is stored of a key, and for how long an answer about it is kept."""
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import grpc
+import pytest
+from pydantic import SecretStr
+from rollcall.v1 import session_pb2, session_pb2_grpc
+
+from server import remembered
+from server.api_keys import new_key
+from server.auth import Authenticator, authenticator_of
+from server.errors import EXPIRED, RollcallError, UnavailableError
+from server.records.caller import Caller
+from server.settings import Settings, SettingsError
+from server.store import driver
+from server.store.api_keys import API_KEYS, StoredKeys
+from tests.parts import line, robot, session, uid
+from tests.stack import Stack
+from tests.test_auth import SECRET, signed
+
+ADA = Caller(
+    sub="ada",
+    tenant="acme",
+    client_id="console",
+    permissions=frozenset({"USE_ROBOTS"}),
+    scopes=frozenset({"sessions:read"}),
+    groups=frozenset({"support"}),
+)
+
+
+def add(stack: Stack, *options: str, stdin: str = "") -> tuple[str, str]:
+    """The id of a new key, and the key."""
+    ran = stack.command("key", "add", *options, stdin=stdin.encode())
+    assert ran.returncode == 0, ran.stderr
+    return ran.stderr.decode().split()[-1], ran.stdout.decode().strip()
+
+
+@pytest.fixture
+async def stored(stack: Stack) -> AsyncIterator[StoredKeys]:
+    async with stack.database() as database:
+        yield StoredKeys(database)
+
+
+def authenticator(stack: Stack, stored: StoredKeys, seconds: float = 30) -> Authenticator:
+    return authenticator_of(stack.settings.model_copy(update={"credential_cache_seconds": seconds}), stored)
+
+
+async def outcome(authenticator: Authenticator, credential: str) -> str:
+    try:
+        return (await authenticator.verify(credential)).sub
+    except RollcallError as error:
+        return error.reason
+
+
+async def test_a_key_stands_for_the_caller_that_it_was_added_for(stack: Stack, stored: StoredKeys) -> None:
+    claims = "--sub ada --developer-id acme --client-id console --permission USE_ROBOTS"
+    _, key = add(stack, *claims.split(), *("--scope", "sessions:read", "--group", "support"))
+    assert re.fullmatch(r"rck_[A-Za-z0-9_-]{43}", key)
+    assert await authenticator(stack, stored).verify(key) == ADA
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sdak_0123456789",
+        "a.b.c",
+        "short",
+        "your-super-secret+key/with=signs",
+        signed("HS512", "a secret of the system before, which was longer than sixty-four bytes", sub="eve"),
+    ],
+)
+async def test_a_key_of_any_form_can_be_imported(key: str, stack: Stack, stored: StoredKeys) -> None:
+    id_, printed = add(stack, "--sub", "bo", "--key", "-", stdin=f"{key}\n")
+    assert printed == ""
+    assert await outcome(authenticator(stack, stored), key) == "bo"
+    stack.command("key", "revoke", id_)
+
+
+async def test_only_hashes_are_stored(stack: Stack) -> None:
+    imported = f"old-{secrets.token_hex(8)}"
+    _, key = add(stack, "--sub", "cy")
+    add(stack, "--sub", "cy", "--key", imported)
+    async with stack.database() as database:
+        documents = await database[API_KEYS].find({"claims.sub": "cy"}).to_list(None)
+    assert len(documents) == 2
+    for secret in (key, key[4:], imported):
+        assert secret not in str(documents)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/session", "Bearer"),
+        ("/session", "better-auth.session_token"),
+        ("/sessions", "bare"),
+        ("/robots", "storyden-session"),
+        ("/v1/sessions", "bare"),
+    ],
+)
+def test_a_key_goes_wherever_a_token_goes(path: str, place: str, stack: Stack) -> None:
+    _, key = add(stack, "--sub", "places", "--permission", "USE_ROBOTS")
+    headers = {"Bearer": {"authorization": f"Bearer {key}"}, "bare": {"authorization": key}}
+    answer = stack.get(path, headers=headers.get(place, {"cookie": f"{place}={key}"}))
+    assert answer.status_code == 200
+    assert stack.get(path, f"{key[:-1]}!").status_code in {401, 403}
+
+
+def test_a_key_sees_its_tenant_s_records_over_grpc(stack: Stack) -> None:
+    tenant = secrets.token_hex(8)
+    stack.load(line("session", session(id=uid(1)), developer_id=tenant), line("robot", robot()))
+    _, key = add(stack, "--sub", "dee", "--developer-id", tenant)
+    with grpc.insecure_channel(stack.grpc) as channel:
+        page = session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+            session_pb2.ListSessionsRequest(), metadata=(("authorization", f"Bearer {key}"),)
+        )
+    assert [found.id for found in page.sessions] == [uid(1)]
+
+
+async def test_a_bad_cookie_falls_through_to_a_key(stack: Stack) -> None:
+    _, key = add(stack, "--sub", "ed", "--permission", "USE_ROBOTS")
+    assert stack.get("/robots", key, headers={"cookie": "storyden-session=bad"}).status_code == 200
+
+
+async def test_a_revocation_holds_when_the_answer_is_no_longer_kept(stack: Stack, stored: StoredKeys) -> None:
+    id_, key = add(stack, "--sub", "flo")
+    keeping, asking = (authenticator(stack, stored, seconds) for seconds in (30, 0))
+    brief = authenticator(stack, stored, 0.5)
+    assert [await outcome(each, key) for each in (keeping, brief)] == ["flo", "flo"]
+
+    assert stack.command("key", "revoke", id_).returncode == 0
+
+    assert await outcome(asking, key) == "CREDENTIALS_INVALID"
+    assert await outcome(keeping, key) == "flo"
+    await asyncio.sleep(0.5)
+    assert await outcome(brief, key) == "CREDENTIALS_INVALID"
+
+
+async def test_a_key_that_has_expired_is_told_so(stack: Stack, stored: StoredKeys) -> None:
+    _, key = add(stack, "--sub", "gus", "--expires-in", "2s")
+    keeping = authenticator(stack, stored)
+    assert await outcome(keeping, key) == "gus"
+    await asyncio.sleep(2)
+    assert await outcome(keeping, key) == EXPIRED
+
+
+def test_keys_are_listed_with_their_claims_and_times(stack: Stack) -> None:
+    id_, _ = add(stack, "--sub", "hal", "--scope", "sessions:read", "--expires-in", "1h")
+    lines = [json.loads(line) for line in stack.command("key", "list").stdout.splitlines()]
+    (listed,) = [line for line in lines if line["id"] == id_]
+    assert listed.pop("created") < listed.pop("expires")
+    assert listed == {"id": id_, "sub": "hal", "scope": "sessions:read"}
+
+
+REFUSED = {
+    "an unknown key's revocation": (("revoke", "none"), 1, "there is no key none"),
+    "no text": (("add", "--sub", "x", "--key", ""), 2, "--key: must be"),
+    "a space": (("add", "--sub", "x", "--key", "a b"), 2, "--key: must be"),
+    "not ASCII": (("add", "--sub", "x", "--key", "schlüssel"), 2, "--key: must be"),
+    "a wrong lifetime": (("add", "--sub", "x", "--expires-in", "1y"), 2, "--expires-in"),
+    "no caller": (("add",), 2, "--sub"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "status", "text"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_a_key_is_refused(
+    arguments: tuple[str, ...], status: int, text: str, stack: Stack
+) -> None:
+    ran = stack.command("key", *arguments)
+    assert ran.returncode == status
+    assert text in ran.stderr.decode()
+
+
+def test_the_same_key_is_not_added_twice(stack: Stack) -> None:
+    add(stack, "--sub", "ian", "--key", "twice")
+    ran = stack.command("key", "add", "--sub", "eve", "--key", "twice")
+    assert ran.returncode == 1
+    assert ran.stderr == b"rollcall: there is such a key already\n"
+
+
+def test_a_foreign_key_needs_a_secret_to_be_hashed_by() -> None:
+    with pytest.raises(SettingsError, match="ROLLCALL_API_KEY_SECRET"):
+        new_key(ADA, timedelta(1), "old", None)
+
+
+def away() -> Settings:
+    """A store that does not answer."""
+    return Settings(
+        jwt_secret=SecretStr(SECRET),
+        api_key_secret=SecretStr(SECRET),
+        mongodb_uri=SecretStr("mongodb://127.0.0.1:9/"),
+        mongodb_seconds=0.3,
+    )
+
+
+@pytest.mark.parametrize("key", [new_key(ADA, None, None, None).key, "old"])
+async def test_a_store_that_is_away_is_no_verdict_on_a_key(key: str) -> None:
+    connection = driver.connect(away())
+    unsure = authenticator_of(away(), StoredKeys(connection.database))
+    with pytest.raises(UnavailableError):
+        await unsure.identify([key])
+    assert (await unsure.identify([key, signed("HS256", SECRET)])).sub == "ada"
+    with pytest.raises(UnavailableError):
+        await unsure.identify(["", key, signed("HS256", SECRET, exp=1)])
+    await connection.close()
+
+
+async def test_calls_that_ask_at_once_ask_the_store_once() -> None:
+    asked = 0
+
+    async def ask(_: str) -> remembered.Known | None:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        return remembered.Known(ADA)
+
+    source = remembered.Remembered(ask, 30)
+    impatient = asyncio.create_task(source.find("key"))
+    others = [asyncio.create_task(source.find("key")) for _ in range(10)]
+    await asyncio.sleep(0.01)
+    impatient.cancel()
+    assert await asyncio.gather(*others) == [ADA] * 10
+    assert await source.find("key") == ADA
+    assert asked == 1

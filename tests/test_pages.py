@@ -1,0 +1,212 @@
+"""The pages for people: what is served, and what a person sees in a browser."""
+
+import gzip
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from server.rest import site
+from tests.parts import line, session
+from tests.stack import Stack
+
+USER = "pages"
+SITUATION = "The parcel is late."
+PAGES = {"/docs": "text/html; charset=utf-8", "/openapi.json": "application/json"}
+FILES = {f"/docs/{file.name}": file for file in (Path(site.__file__).parents[1] / "site" / "docs").iterdir()}
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+in_chromium = pytest.mark.skipif(
+    CHROMIUM is None or DRIVER is None,
+    reason="THE PAGES ARE NOT TESTED: apt-get install chromium chromium-driver",
+)
+SIZES = (1280, 390)
+THEMES = ("light", "dark")
+SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def loaded(stack: Stack) -> Stack:
+    stack.load(line("session", session(situation=SITUATION), developer_id=USER))
+    return stack
+
+
+# --- what is served ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [*PAGES, *FILES])
+def test_page_is_public_and_safe(stack: Stack, path: str) -> None:
+    answer = stack.get(path)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == PAGES.get(path) or path in FILES
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] in {site.PASSING, site.LASTING}
+    if path in FILES:
+        assert answer.content == FILES[path].read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/docs/nope", "/docs/..%2Fopenapi.yaml", "/docs/a/b", "/openapi"])
+def test_what_is_no_page_has_no_body_but_the_error(stack: Stack, path: str) -> None:
+    answer = stack.get(path)
+
+    assert answer.status_code == 404
+    error = {"message": "Route not found", "type": "NOT_FOUND", "status": 404}
+    assert answer.json() == {"error": error}
+
+
+def test_large_files_are_compressed(stack: Stack) -> None:
+    for name in ("/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css", "/openapi.json"):
+        headers = {"accept-encoding": "gzip"}
+        with httpx.stream("GET", stack.rest + name, headers=headers, timeout=30) as answer:
+            body = b"".join(answer.iter_raw())
+        assert answer.headers["content-encoding"] == "gzip"
+        assert len(body) < len(gzip.decompress(body)) / 2
+
+
+def test_pages_name_no_other_host() -> None:
+    for name, file in FILES.items():
+        if "swagger-ui" not in name:
+            named = re.findall(r"https?://[^\s\"'<]+", file.read_text())
+            assert set(named) <= {"http://www.w3.org/2000/svg"}, name
+
+
+# --- what a person sees -----------------------------------------------------------------------------
+
+
+class Browser:
+    """A Chromium of one size and theme."""
+
+    def __init__(self, driver: Chrome, host: str) -> None:
+        self.driver = driver
+        self.host = host
+
+    def open(self, path: str) -> None:
+        self.driver.get(self.host + path)
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        """Wait for an element that can be seen."""
+
+        def seen(_: Any) -> WebElement | None:
+            return next((each for each in self.all(selector) if each.is_displayed()), None)
+
+        found = WebDriverWait(self.driver, SECONDS).until(seen, selector)
+        assert found is not None
+        return found
+
+    def click(self, selector: str) -> None:
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.one(selector))
+        self.one(selector).click()
+
+    def await_text(self, selector: str, text: str) -> None:
+        WebDriverWait(self.driver, SECONDS).until(
+            lambda _: any(text in each.text for each in self.all(selector)), f"{text} in {selector}"
+        )
+
+    def check(self) -> None:
+        """Nothing is cut off, nothing went wrong, nobody else was asked."""
+        wide, seen = self.driver.execute_script(
+            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= seen
+        driver: Any = self.driver
+        assert driver.get_log("browser") == []
+        asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+        urls = [
+            each["params"]["request"]["url"]
+            for each in asked
+            if each["method"] == "Network.requestWillBeSent"
+        ]
+        assert urls
+        assert all(url.startswith((f"{self.host}/", "data:")) for url in urls), urls
+
+
+@contextmanager
+def chromium(host: str, profile: Path, width: int, theme: str) -> Iterator[Browser]:
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in (
+        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--disable-dev-shm-usage", f"--user-data-dir={profile}"),
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options, Service(DRIVER))
+    try:
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        yield Browser(driver, host)
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(params=[(width, theme) for theme in THEMES for width in SIZES], ids=str)
+def browser(request: pytest.FixtureRequest, loaded: Stack, tmp_path: Path) -> Iterator[Browser]:
+    width, theme = request.param
+    with chromium(loaded.rest, tmp_path, width, theme) as running:
+        yield running
+
+
+@in_chromium
+def test_docs_show_every_call_and_make_it(browser: Browser, loaded: Stack) -> None:
+    document = loaded.get("/openapi.json").json()
+    browser.open("/docs")
+    browser.one(".opblock")
+    assert len(browser.all(".opblock")) == sum(len(item) for item in document["paths"].values())
+    browser.check()
+
+    token = loaded.token(USER)
+    browser.click(".auth-wrapper .authorize")
+    browser.one("input[aria-label='auth-bearer-value']").send_keys(token)
+    browser.click(".auth-container:first-of-type .modal-btn.authorize")
+    browser.click(".btn-done")
+    call = "#operations-Sessions-listSessions"
+    browser.click(f"{call} .opblock-summary-control")
+    browser.click(f"{call} .try-out__btn")
+    browser.click(f"{call} .execute")
+    browser.await_text(f"{call} .live-responses-table .response-col_status", "200")
+    browser.await_text(f"{call} .live-responses-table", SITUATION)
+    browser.check()
+
+
+@in_chromium
+def test_docs_follow_the_theme(browser: Browser) -> None:
+    browser.open("/docs")
+    browser.one(".opblock")
+    dark = browser.driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
+    red, green, blue = re.findall(r"\d+", browser.one("body").value_of_css_property("background-color"))[:3]
+    assert (int(red) + int(green) + int(blue) < 3 * 128) == dark
+
+
+@in_chromium
+def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/docs")
+        browser.click(".auth-wrapper .authorize")
+        browser.one("input[aria-label='auth-bearer-value']").send_keys("secret")
+        browser.click(".auth-container:first-of-type .modal-btn.authorize")
+        stored = browser.driver.execute_script(
+            "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+        )
+    assert stored == '[{},{},""]'
