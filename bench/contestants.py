@@ -64,7 +64,12 @@ def start_all(parts: Parts, mongo: Part, mongo_port: int, bodies: Path) -> list[
     rows += _rollcall(parts, mongo, mongo_port, MOTOR, OURS)
     rows += _rollcall(parts, mongo, mongo_port, PYMONGO, OURS, "pymongo")
     rows += _rollcall(parts, mongo, mongo_port, TWIN, CONTROL)
-    rows += _rollcall(parts, mongo, mongo_port, TWO_WORKERS, OURS, workers=2)
+    # Envoy's one connection goes to one worker: two of them show by gRPC alone.
+    rows += [
+        row
+        for row in _rollcall(parts, mongo, mongo_port, TWO_WORKERS, OURS, workers=2)
+        if row.protocol == GRPC
+    ]
     return sorted(rows, key=lambda row: row.protocol != REST)
 
 

@@ -1,8 +1,11 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import accumulate, repeat
+from operator import contains, itemgetter
 from typing import Any
 
 from pymongo.asynchronous.collection import AsyncCollection
@@ -62,16 +65,16 @@ class Reads:
     async def page(self, query: Query, form: str, max_bytes: float, *also: str) -> tuple[Rows, bool]:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
         page: Rows = []
-        taken = 0
+        taken, last = 0, True
         if query.limit == 0:
             return page, False
-        async for rows, _ in self._batches(query.one_more(), form, *also):
-            for row in rows:
-                if len(page) == query.limit or (page and taken + len(row[form]) > max_bytes):
-                    return page, True
-                page.append(row)
-                taken += len(row[form])
-        return page, False
+        async for rows, last in self._batches(query.one_more(), form, *also):
+            page += rows
+            taken += _bytes_of(rows, form)
+            if taken > max_bytes:
+                break
+        kept = min(len(page) if taken <= max_bytes else _fitting(page, form, max_bytes), query.limit)
+        return page[:kept], len(page) > kept or not last
 
     async def _batches(self, query: Query, form: str, *also: str) -> AsyncIterator[tuple[Rows, bool]]:
         """Yield a list in batches, each with whether it is the last.
@@ -88,14 +91,13 @@ class Reads:
                 rows = await self._take(self._cursor(batch, (form, *also, *order)), batch.limit)
             left -= len(rows)
             last = left == 0 or len(rows) < batch.limit
-            if not last:
-                query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
-            rows = await self._complete(query, rows, form)
-            taken = sum(len(row[form]) for row in rows)
-            size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(taken, 1)))
-            yield rows, last
             if last:
+                yield await self._complete(query, rows, form), True
                 return
+            query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
+            rows = await self._complete(query, rows, form)
+            size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(_bytes_of(rows, form), 1)))
+            yield rows, False
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
@@ -160,7 +162,7 @@ class Reads:
 
     async def _complete(self, query: Query, rows: Rows, form: str) -> Rows:
         """Render what has no current rendering: a record of an older version, or too big to keep one."""
-        if form != JSON or all(JSON in row for row in rows):
+        if form != JSON or sum(map(contains, rows, repeat(JSON))) == len(rows):
             return rows
         owner = query.filter.get("owner", {})
         missing = [query.kind.document_id(owner, row["id"]) for row in rows if JSON not in row]
@@ -176,6 +178,16 @@ class Reads:
             if row is not None:
                 rendered[row["id"]] = rerendered(kind, row[PB])
         return rendered
+
+
+def _bytes_of(rows: Rows, form: str) -> int:
+    return sum(map(len, map(itemgetter(form), rows)))
+
+
+def _fitting(rows: Rows, form: str, max_bytes: float) -> int:
+    """Return how many rows, from the first on, take `max_bytes` together; the first one always fits."""
+    ends = list(accumulate(map(len, map(itemgetter(form), rows))))
+    return max(1, bisect_right(ends, max_bytes))
 
 
 def find_filter(query: Query) -> dict[str, Any]:
