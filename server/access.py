@@ -1,5 +1,7 @@
 """Which agent sessions a caller may see: those with agents that let the caller in."""
 
+from operator import itemgetter
+
 from server.records import agent
 from server.records.caller import Caller
 from server.records.query import Query
@@ -21,7 +23,7 @@ async def accessible_page(
         page = query if not denied or "agent" in query.filter else query.without("agent", denied)
         # One row more is judged with the page, so that no token leads to an empty one.
         rows, more = await reads.page(page.one_more(), form, max_bytes, "agent", *also)
-        agents = {row["agent"] for row in rows} - denied
+        agents = set(map(itemgetter("agent"), rows)) - denied
         granted = (
             await reads.matching(agent.KIND, agent.accessible(agents, caller), "id") if agents else set()
         )

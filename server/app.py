@@ -12,7 +12,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
-from server import readiness
+from server import readiness, tls
 from server.auth import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
@@ -99,6 +99,8 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
         "GetOpenApi": rest.Route(site, site.get_open_api),
         "GetDocs": rest.Route(site, site.get_docs),
         "GetDocsFile": rest.Route(site, site.get_docs_file),
+        "GetConsole": rest.Route(site, site.get_console),
+        "GetConsoleFile": rest.Route(site, site.get_console_file),
     }
 
 
@@ -146,8 +148,12 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     await readiness.set_status(health, SERVICES, ready=False)
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     address = f"{settings.grpc_host}:{settings.grpc_port}"
+    credentials = tls.server_credentials_of(settings)
     try:
-        server.add_insecure_port(address)
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
     except RuntimeError:
         raise SettingsError(f"ROLLCALL_GRPC_PORT: cannot listen on {address}") from None
     await server.start()

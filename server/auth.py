@@ -4,7 +4,7 @@
 here as one Caller or one error.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 from server.api_keys import ApiKeys
@@ -16,6 +16,10 @@ from server.store.api_keys import StoredKeys
 
 _JUDGED = frozenset((EXPIRED, REVOKED))
 """Reasons of a token that is known to be of our issuer, and no longer good."""
+
+
+Admit = Callable[[Caller], Awaitable[None]]
+"""Counts a call of a verified caller; raises RateLimitedError if it is one too many."""
 
 
 class Source(Protocol):
@@ -34,15 +38,16 @@ class Source(Protocol):
 class Authenticator:
     """Verifies credentials: JWTs by themselves, then by whoever may know the others."""
 
-    def __init__(self, jwts: Jwts | None, sources: Sequence[Source] = ()) -> None:
+    def __init__(self, jwts: Jwts | None, sources: Sequence[Source] = (), admit: Admit | None = None) -> None:
         self._jwts = jwts
         self._sources = sources
+        self._admit = admit
 
     async def identify(self, credentials: Iterable[str]) -> Caller:
         """Return the caller of the first credential that holds.
 
         Raises UnavailableError if one could not be judged, else UnauthenticatedError: the
-        first one's, or that there is none.
+        first one's, or that there is none.  RateLimitedError if the caller has called too often.
         """
         first: UnauthenticatedError | None = None
         unavailable: UnavailableError | None = None
@@ -58,8 +63,15 @@ class Authenticator:
     async def verify(self, credential: str) -> Caller:
         """Return the caller that a credential names.
 
-        Raises UnauthenticatedError if it does not hold, UnavailableError if nobody can say now.
+        Raises UnauthenticatedError if it does not hold, UnavailableError if nobody can say
+        now, RateLimitedError if the caller has called too often.
         """
+        caller = await self._verified(credential)
+        if self._admit is not None:
+            await self._admit(caller)
+        return caller
+
+    async def _verified(self, credential: str) -> Caller:
         refusal = UnauthenticatedError("The credentials are not valid")
         if self._jwts is not None:
             try:
@@ -95,4 +107,13 @@ def authenticator_of(settings: Settings, stored_keys: StoredKeys | None = None) 
         introspection = introspection_of(settings, jwts=jwts is None)
         if introspection is not None:
             sources.append(introspection)
-    return Authenticator(jwts, sources)
+    return Authenticator(jwts, sources, _admit_of(settings))
+
+
+def _admit_of(settings: Settings) -> Admit | None:
+    if settings.rate_limit is None and settings.tenant_rate_limit is None:
+        return None
+    from server.rate_limits import rate_limits_of  # noqa: PLC0415 # only a service with limits needs the library
+
+    limits = rate_limits_of(settings)
+    return None if limits is None else limits.admit

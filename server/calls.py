@@ -28,7 +28,7 @@ DEADLINE_SLACK_SECONDS = 0.05
 async def abort(context: Context, error: RollcallError) -> NoReturn:
     """End a call with an error as a google.rpc.Status, its details included."""
     details = ("grpc-status-details-bin", error.status().SerializeToString())
-    await context.abort(error.code, error.message, (details,))
+    await context.abort(error.code, error.message, (details, *error.headers().items()))
     raise AssertionError("an aborted call does not go on")
 
 

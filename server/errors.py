@@ -4,6 +4,8 @@ Typed services send an error as it is; a REST module turns it into its contract'
 status and body.  The texts are for callers: no exception's own text gets in.
 """
 
+import math
+import time
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -48,6 +50,10 @@ class RollcallError(Exception):
         self.reason = reason or self.reason
         self.metadata = dict(metadata or {})
         self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        """Return the HTTP headers that go with the error, whatever its body."""
+        return {} if self.retry_after is None else {"retry-after": str(math.ceil(self.retry_after))}
 
     def details(self) -> list[Message]:
         """Return the google.rpc details: an ErrorInfo, and what else the error knows."""
@@ -162,6 +168,32 @@ class IssuerUnavailableError(UnavailableError):
 
     def __init__(self, message: str = "The issuer of the credentials is unavailable") -> None:
         super().__init__(message)
+
+
+class RateLimitedError(RollcallError):
+    """The caller or its tenant has called too often; after `retry_after` seconds it may again.
+
+    `limit` is how often, `remaining` how often still, `reset` when that is more, in seconds since 1970.
+    """
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    reason = "RATE_LIMITED"
+
+    def __init__(
+        self,
+        message: str = "Too many requests",
+        *,
+        limit: int = 0,
+        remaining: int = 0,
+        reset: float = 0,
+    ) -> None:
+        now = time.time()
+        seconds = max(1, math.ceil(reset - now))
+        super().__init__(message, retry_after=seconds)
+        self.limit = limit
+        self.remaining = remaining
+        # Headers tell whole seconds, and no time that is too early.
+        self.reset = math.ceil(now + seconds)
 
 
 class DeadlineExceededError(RollcallError):

@@ -14,6 +14,19 @@ Secret = Literal["jwt_secret", "page_token_keys", "api_key_secret", "introspecti
 _FOREIGN_SECRETS = frozenset(("introspection_secret",))
 """Those that somebody else has made, of whatever length."""
 
+_TLS_NEEDS = (
+    ("tls_cert", "tls_key"),
+    ("tls_key", "tls_cert"),
+    ("tls_client_ca", "tls_cert"),
+    ("rest_tls_cert", "rest_tls_key"),
+    ("rest_tls_key", "rest_tls_cert"),
+    ("envoy_tls_cert", "envoy_tls_key"),
+    ("envoy_tls_key", "envoy_tls_cert"),
+    ("envoy_tls_cert", "envoy_tls_ca"),
+)
+"""A setting, and one without which it means nothing."""
+
+Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -54,6 +67,23 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".rollcall")
     """The folder of `rollcall up`: MongoDB's data, secrets, logs."""
 
+    tls_cert: Path | None = None
+    """PEM file of the gRPC server's certificate and its chain: turns TLS on; read again when it changes."""
+    tls_key: Path | None = None
+    """PEM file of its key."""
+    tls_client_ca: Path | None = None
+    """PEM file of the CAs whose clients alone are let in (mTLS)."""
+    envoy_tls_ca: Path | None = None
+    """PEM file of the CAs by which Envoy verifies the server: it then speaks TLS to it."""
+    envoy_tls_cert: Path | None = None
+    """PEM file of the certificate that Envoy shows the server."""
+    envoy_tls_key: Path | None = None
+    """PEM file of its key."""
+    rest_tls_cert: Path | None = None
+    """PEM file of the certificate that Envoy shows its callers: turns HTTPS on."""
+    rest_tls_key: Path | None = None
+    """PEM file of its key."""
+
     jwt_secret: SecretStr | None = None
     """Shared secret of HS256 tokens, at least 32 bytes; for development."""
     jwt_secret_file: Path | None = None
@@ -82,6 +112,13 @@ class Settings(BaseSettings):
     """The file that has it."""
     credential_cache_seconds: float = Field(30, ge=0, le=300)
     """How long an API key or introspected token is taken as known: a revocation shows after it."""
+
+    rate_limit: Rate | None = None
+    """How often each caller may call: `100/minute`, or so many a second, hour or day."""
+    tenant_rate_limit: Rate | None = None
+    """How often all callers of a tenant may call together."""
+    rate_limit_storage: SecretStr = SecretStr("memory://")
+    """Where calls are counted: in each worker's memory, or in all's `mongodb://…` or `redis://…`."""
 
     page_token_keys: SecretStr | None = None
     """Secrets that seal page tokens, comma-separated: the first seals, all open."""
@@ -118,6 +155,15 @@ class Settings(BaseSettings):
             if getattr(self, name) and getattr(self, f"{name}_file"):
                 variable = f"{PREFIX}{name}".upper()
                 raise ValueError(f"{variable} and {variable}_FILE must not both be set")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        for needs, needed in _TLS_NEEDS:
+            if getattr(self, needs) is not None and getattr(self, needed) is None:
+                raise ValueError(
+                    f"{PREFIX}{needs} needs {PREFIX}{needed}".upper().replace(" NEEDS ", " needs ")
+                )
         return self
 
     def secret(self, name: Secret) -> str | None:

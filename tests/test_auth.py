@@ -46,7 +46,7 @@ def jwks(*algorithms: str) -> Jwks:
 
 
 def claims(**changes: Any) -> dict[str, Any]:
-    usual = {"iss": "rollcall", "aud": "rollcall", "sub": "ada", "exp": int(time.time()) + 60}
+    usual = {"iss": "rollcall", "aud": "rollcall", "sub": "ada", "exp": int(time.time()) + 3600}
     return {name: value for name, value in (usual | changes).items() if value is not None}
 
 

@@ -179,7 +179,6 @@ def both(paths: dict[str, Any]) -> list[Any]:
 
 
 UNKNOWN = {
-    "/": NO_ROUTE,
     "/nope": NO_ROUTE,
     "/session/x": NO_ROUTE,
     "/SESSIONS": NO_ROUTE,

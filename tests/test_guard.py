@@ -57,7 +57,7 @@ class List:
 
 
 def typed(
-    method: str, request: type[Message], answer: type[Message], steps: float = 55, **fields: Any
+    method: str, request: type[Message], answer: type[Message], steps: float = 3, **fields: Any
 ) -> List:
     few, many = (request(page_size=size, **fields) for size in (10, 100))
     return List(method, few, many, (10, 100), steps, answer)
@@ -82,14 +82,14 @@ LISTS = [
         "AgentSessionService/ListAgentSessions",
         agents.ListAgentSessionsRequest,
         agents.ListAgentSessionsResponse,
-        steps=75,
+        steps=16,
     ),
     List(
         "RestService/ListUserSessions",
         rest.ListUserSessionsRestRequest(),
         rest.ListUserSessionsRestRequest(),
         (10, 110),
-        28,
+        3,
         few_user=OTHER_USER,
     ),
     List(
@@ -97,35 +97,35 @@ LISTS = [
         rest.ListSessionsRestRequest(limit=["10"]),
         rest.ListSessionsRestRequest(limit=["100"]),
         (10, 100),
-        20,
+        3,
     ),
     List(
         "RestService/ListRobotSessions",
         rest.ListRobotSessionsRestRequest(page=["6"]),
         rest.ListRobotSessionsRestRequest(page=["1"]),
         (5, 20),
-        20,
+        3,
     ),
     List(
         "RestService/ListRobots",
         rest.ListRobotsRestRequest(page=["3"]),
         rest.ListRobotsRestRequest(page=["1"]),
         (5, 50),
-        20,
+        3,
     ),
     List(
         "RestService/GetRobotSession",
         rest.GetRobotSessionRestRequest(id=ROBOT_SESSION, limit=["10"]),
         rest.GetRobotSessionRestRequest(id=ROBOT_SESSION, limit=["100"]),
         (10, 100),
-        20,
+        3,
     ),
     List(
         "RestService/ListAllAgentSessions",
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["10"]),
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["100"]),
         (10, 100),
-        83,
+        16,
     ),
 ]
 

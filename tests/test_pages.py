@@ -14,17 +14,37 @@ import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from server.rest import site
-from tests.parts import line, session
+from tests.parts import (
+    ROBOTS,
+    SCOPE,
+    agent_line,
+    agent_session,
+    line,
+    robot_session,
+    session,
+    user_session,
+    xid,
+)
 from tests.stack import Stack
 
 USER = "pages"
 SITUATION = "The parcel is late."
-PAGES = {"/docs": "text/html; charset=utf-8", "/openapi.json": "application/json"}
-FILES = {f"/docs/{file.name}": file for file in (Path(site.__file__).parents[1] / "site" / "docs").iterdir()}
+MANY, ROWS = 20, 8
+PAGES = {
+    "/": "text/html; charset=utf-8",
+    "/docs": "text/html; charset=utf-8",
+    "/openapi.json": "application/json",
+}
+FILES = {
+    f"/{folder}/{file.name}": file
+    for folder in ("docs", "console")
+    for file in (Path(site.__file__).parents[1] / "site" / folder).iterdir()
+}
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 in_chromium = pytest.mark.skipif(
@@ -38,8 +58,22 @@ SECONDS = 30
 
 @pytest.fixture(scope="module")
 def loaded(stack: Stack) -> Stack:
-    stack.load(line("session", session(situation=SITUATION), developer_id=USER))
+    numbers = range(1, MANY + 1)
+    stack.load(
+        *(line("user_session", user_session(name=f"Turtle {number:02}"), user_id=USER) for number in numbers),
+        *(
+            line("session", session(situation=f"{SITUATION} No. {number:02}"), developer_id=USER)
+            for number in numbers
+        ),
+        line("robot_session", robot_session(id=xid(888_001), name="Which <b>robot</b>?")),
+        agent_line("pages", "*"),
+        line("agent_session", agent_session("pages", "pages"), user_id=USER, client_id="c"),
+    )
     return stack
+
+
+def token(stack: Stack) -> str:
+    return stack.token(USER, scopes=[SCOPE], permissions=[ROBOTS], client_id="c")
 
 
 # --- what is served ---------------------------------------------------------------------------------
@@ -61,7 +95,9 @@ def test_page_is_public_and_safe(stack: Stack, path: str) -> None:
         assert answer.content == FILES[path].read_bytes()
 
 
-@pytest.mark.parametrize("path", ["/docs/nope", "/docs/..%2Fopenapi.yaml", "/docs/a/b", "/openapi"])
+@pytest.mark.parametrize(
+    "path", ["/docs/nope", "/docs/..%2Fopenapi.yaml", "/docs/a/b", "/openapi", "/console"]
+)
 def test_what_is_no_page_has_no_body_but_the_error(stack: Stack, path: str) -> None:
     answer = stack.get(path)
 
@@ -156,6 +192,11 @@ def chromium(host: str, profile: Path, width: int, theme: str) -> Iterator[Brows
         features = [{"name": "prefers-color-scheme", "value": theme}]
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        # What Chromium's own first page asked for is not ours.
+        driver.get("about:blank")
+        logs: Any = driver
+        for name in ("browser", "performance"):
+            logs.get_log(name)
         yield Browser(driver, host)
     finally:
         driver.quit()
@@ -176,9 +217,8 @@ def test_docs_show_every_call_and_make_it(browser: Browser, loaded: Stack) -> No
     assert len(browser.all(".opblock")) == sum(len(item) for item in document["paths"].values())
     browser.check()
 
-    token = loaded.token(USER)
     browser.click(".auth-wrapper .authorize")
-    browser.one("input[aria-label='auth-bearer-value']").send_keys(token)
+    browser.one("input[aria-label='auth-bearer-value']").send_keys(token(loaded))
     browser.click(".auth-container:first-of-type .modal-btn.authorize")
     browser.click(".btn-done")
     call = "#operations-Sessions-listSessions"
@@ -191,9 +231,10 @@ def test_docs_show_every_call_and_make_it(browser: Browser, loaded: Stack) -> No
 
 
 @in_chromium
-def test_docs_follow_the_theme(browser: Browser) -> None:
-    browser.open("/docs")
-    browser.one(".opblock")
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_page_follows_the_theme(browser: Browser, path: str) -> None:
+    browser.open(path)
+    browser.one("h1, .opblock")
     dark = browser.driver.execute_script("return matchMedia('(prefers-color-scheme: dark)').matches")
     red, green, blue = re.findall(r"\d+", browser.one("body").value_of_css_property("background-color"))[:3]
     assert (int(red) + int(green) + int(blue) < 3 * 128) == dark
@@ -210,3 +251,81 @@ def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
             "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
         )
     assert stored == '[{},{},""]'
+
+
+LISTS = ("user", "session", "robot", "agent")
+
+
+def list_of(name: str) -> str:
+    """The selector of a list."""
+    return f"#lists section:nth-child({LISTS.index(name) + 1})"
+
+
+def titles(browser: Browser, name: str) -> list[str]:
+    shown: list[str] = browser.driver.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(each => each.textContent)",
+        f"{list_of(name)} .title",
+    )
+    return shown
+
+
+def await_titles(browser: Browser, name: str, count: int) -> list[str]:
+    WebDriverWait(browser.driver, SECONDS).until(lambda _: len(titles(browser, name)) == count, name)
+    return titles(browser, name)
+
+
+@in_chromium
+def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> None:
+    browser.open("/")
+    browser.await_text("#lists", "A token shows")
+    browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+
+    first = await_titles(browser, "user", ROWS)
+    await_titles(browser, "session", ROWS)
+    # Robots are the whole installation's: other tests have some too.
+    browser.await_text(f"{list_of('robot')} ol", "Which <b>robot</b>?")
+    assert await_titles(browser, "agent", 1)
+    for part in ("proxy", "server", "store"):
+        browser.await_text(f"#health-{part}", "up")
+    browser.one("#plot polyline")
+    browser.check()
+
+    seen = set(first)
+    for count in (ROWS, MANY - 2 * ROWS):
+        browser.click(f"{list_of('user')} .on")
+        seen |= set(await_titles(browser, "user", count))
+    assert seen == {f"Turtle {number:02}" for number in range(1, MANY + 1)}
+    assert not browser.one(f"{list_of('user')} .on").is_enabled()
+
+    browser.one("#search").send_keys("parcel 07")
+    assert await_titles(browser, "session", 1) == [f"{SITUATION} No. 07"]
+    browser.await_text(f"{list_of('user')} ol", "Nothing has these words.")
+    browser.check()
+
+
+@in_chromium
+def test_console_is_used_by_keyboard(browser: Browser, loaded: Stack) -> None:
+    browser.open("/")
+    browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+    await_titles(browser, "session", ROWS)
+    title = titles(browser, "session")[0]
+
+    browser.one(f"{list_of('session')} li button").send_keys(Keys.ENTER)
+    assert browser.one("#record-title").text == title
+    assert json.loads(browser.one("dialog pre").text)["situation"] == title
+    browser.check()
+    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    WebDriverWait(browser.driver, SECONDS).until(lambda _: not browser.all("dialog[open]"))
+
+
+@in_chromium
+def test_console_says_what_is_wrong_and_forgets(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys("nonsense", Keys.ENTER)
+        browser.await_text(f"{list_of('user')} .wrong", "token")
+        stored = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+        assert browser.driver.execute_script(stored) == '[{},{"rollcall.token":"nonsense"},""]'
+        browser.click("#forget")
+        assert browser.driver.execute_script(stored) == '[{},{},""]'
+        browser.await_text("#lists", "A token shows")

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from server.embedded import envoy_tls
 from server.settings import Settings, SettingsError
 
 _HERE = Path(__file__).parent
@@ -25,8 +26,9 @@ _CORS = (
     *("route_config", "virtual_hosts", 0),
     *("typed_per_filter_config", "envoy.filters.http.cors"),
 )
+_CLUSTER = ("static_resources", "clusters", "rollcall")
 _ENDPOINT = (
-    *("static_resources", "clusters", "rollcall"),
+    *_CLUSTER,
     *("load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint"),
 )
 _ADDRESS = ("address", "socket_address")
@@ -37,18 +39,18 @@ def write_config(settings: Settings, path: Path) -> None:
 
     Raises SettingsError if `envoy.yaml` is not there, or not of the shape that this knows.
     """
-    config = _configured(settings)
+    config = _configured(settings, envoy_tls.Secrets(path.parent))
     _put(config, _TRANSCODER, proto_descriptor=str(descriptor_set()))
     _put(config, ("admin", *_ADDRESS), port_value=_free_port())
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def portable_config(settings: Settings) -> str:
-    """Return Envoy's configuration for another machine: it needs no file beside it.
+    """Return Envoy's configuration for another machine: it needs no file beside it but certificates.
 
     Raises SettingsError as `write_config` does.
     """
-    config = _configured(settings)
+    config = _configured(settings, envoy_tls.Secrets(None))
     _put(config, _TRANSCODER, proto_descriptor="")
     transcoder = _at(config, _TRANSCODER)
     del transcoder["proto_descriptor"]
@@ -56,11 +58,17 @@ def portable_config(settings: Settings) -> str:
     return yaml.safe_dump(config, sort_keys=False)
 
 
-def _configured(settings: Settings) -> Any:
+def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
     config = _load()
     _put(config, (*_LISTENER, *_ADDRESS), address=settings.rest_host, port_value=settings.rest_port)
     _put(config, (*_ENDPOINT, *_ADDRESS), address=settings.grpc_host, port_value=settings.grpc_port)
     _put(config, _CORS, allow_origin_string_match=[{"exact": origin} for origin in settings.cors_origins])
+    for steps, tls in (
+        ((*_LISTENER, "filter_chains", 0), envoy_tls.downstream(settings, secrets)),
+        (_CLUSTER, envoy_tls.upstream(settings, secrets)),
+    ):
+        if tls is not None:
+            _at(config, steps)["transport_socket"] = tls
     return config
 
 

@@ -9,6 +9,7 @@ import secrets
 import shlex
 import shutil
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from server import demo
+from server import demo, tls
 from server.commands import tokens
 from server.embedded import envoy, mongod, service
 from server.embedded.child import Child, ServiceError
@@ -105,6 +106,8 @@ def up(settings: Settings, signals: Signals, *, with_demo: bool = True) -> None:
 
 
 def _run(settings: Settings, signals: Signals, stack: ExitStack, *, with_demo: bool) -> None:
+    if (settings.tls_cert is None) is not (settings.envoy_tls_ca is None):
+        raise SettingsError("ROLLCALL_TLS_CERT and ROLLCALL_ENVOY_TLS_CA must both be set, or neither")
     has_own_mongod = "mongodb_uri" not in settings.model_fields_set
     _check_ports(settings, has_own_mongod=has_own_mongod)
     settings = _completed(settings)
@@ -208,7 +211,7 @@ def _start_server(settings: Settings, children: _Children) -> None:
     command = [sys.executable, "-P", "-m", "server.cli", "serve"]
     children.start("server", command, _environment() | _settings_environment(settings))
     target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
-    children.wait_until(lambda: _is_serving(target), "the gRPC server is not healthy")
+    children.wait_until(lambda: _is_serving(target, settings), "the gRPC server is not healthy")
 
 
 def _start_envoy(settings: Settings, children: _Children) -> None:
@@ -226,7 +229,7 @@ def _start_envoy(settings: Settings, children: _Children) -> None:
     ]
     children.start("envoy", command, _environment())
     children.wait_until(
-        lambda: _is_transcoding(_reachable(settings.rest_host), settings.rest_port),
+        lambda: _is_transcoding(settings),
         "REST through Envoy is not healthy",
     )
 
@@ -260,8 +263,8 @@ def _settings_environment(settings: Settings) -> dict[str, str]:
     return held
 
 
-def _is_serving(target: str) -> bool:
-    with grpc.insecure_channel(target, options=[("grpc.enable_http_proxy", 0)]) as channel:
+def _is_serving(target: str, settings: Settings) -> bool:
+    with _channel(target, settings) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             request = health_pb2.HealthCheckRequest()
@@ -271,9 +274,24 @@ def _is_serving(target: str) -> bool:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _is_transcoding(host: str, port: int) -> bool:
+def _channel(target: str, settings: Settings) -> grpc.Channel:
+    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
+    credentials = tls.channel_credentials_of(settings)
+    if credentials is None:
+        return grpc.insecure_channel(target, options=options)
+    options.append(("grpc.ssl_target_name_override", settings.grpc_host))
+    return grpc.secure_channel(target, credentials, options=options)
+
+
+def _is_transcoding(settings: Settings) -> bool:
     """Return whether a call without credentials comes back as the server's own refusal."""
+    host, port = _reachable(settings.rest_host), settings.rest_port
     connection = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
+    if settings.rest_tls_cert is not None:
+        # Whether callers trust the certificate is not asked here.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        connection = http.client.HTTPSConnection(host, port, timeout=_PROBE_SECONDS, context=context)
     try:
         connection.request("GET", "/session")
         response = connection.getresponse()
@@ -305,13 +323,14 @@ def _load_demo(settings: Settings) -> None:
 
 
 def _instructions(settings: Settings) -> str:
-    base = f"http://{_reachable(settings.rest_host)}:{settings.rest_port}"
+    scheme = "http" if settings.rest_tls_cert is None else "https"
+    base = f"{scheme}://{_reachable(settings.rest_host)}:{settings.rest_port}"
     target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
     token = _demo_token(settings)
     credentials = f"Authorization: Bearer {token or 'TOKEN'}"
     calls = [shlex.join(["curl", "-sS", "-H", credentials, base + path]) for path in REST_PATHS]
     grpcurl = "grpcurl" if shutil.which("grpcurl") else _beside_python("grpcurl") or "grpcurl"
-    calls.append(shlex.join([grpcurl, "-plaintext", "-H", credentials, target, GRPC_METHOD]))
+    calls.append(shlex.join([grpcurl, *_grpcurl_tls(settings), "-H", credentials, target, GRPC_METHOD]))
     lines = [
         f"rollcall is up: REST {base}, gRPC {target}, data in {settings.data_dir}. Ctrl-C stops it.",
         *calls,
@@ -319,6 +338,16 @@ def _instructions(settings: Settings) -> str:
     if token is None:
         lines.append("Put a token of your issuer in place of TOKEN.")
     return "\n".join(lines)
+
+
+def _grpcurl_tls(settings: Settings) -> list[str]:
+    files = {
+        "-cacert": settings.envoy_tls_ca,
+        "-cert": settings.envoy_tls_cert,
+        "-key": settings.envoy_tls_key,
+    }
+    options = [word for name, path in files.items() if path is not None for word in (name, str(path))]
+    return options or ["-plaintext"]
 
 
 def _demo_token(settings: Settings) -> str | None:

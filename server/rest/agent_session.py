@@ -4,6 +4,7 @@ import math
 import re
 import uuid
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 import grpc
@@ -54,7 +55,7 @@ class AgentSessionRest:
         after = self._position(call.query.get("pageToken"), caller)
         query = agent_session.unexpired({"user_id": caller.sub, "client_id": caller.client_id}, size, after)
         rows, more = await accessible_page(self._reads, query, caller, JSON, math.inf, "updated")
-        data = b'{"data":[%b]' % b",".join([row[JSON] for row in rows])
+        data = b'{"data":[%b]' % b",".join(map(itemgetter(JSON), rows))
         if more:
             last = rows[-1]
             token = self._tokens.seal((last["updated"], last["id"]), *_binding(caller))

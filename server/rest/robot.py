@@ -1,7 +1,11 @@
 """Storyden's robots, robot sessions and their messages, in numbered pages."""
 
 import re
+from collections.abc import Iterable
+from dataclasses import replace
+from email.utils import formatdate
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import grpc
@@ -9,7 +13,7 @@ import orjson
 
 from server.auth import Authenticator
 from server.credentials import bearer, cookie
-from server.errors import NotFoundError, PermissionDeniedError, RollcallError
+from server.errors import NotFoundError, PermissionDeniedError, RateLimitedError, RollcallError
 from server.records import robot, robot_message, robot_session
 from server.records.fields import XID
 from server.records.kind import JSON
@@ -104,7 +108,7 @@ class RobotRest:
         envelope: dict[str, Any] = {"page_size": limit, "results": len(page)}
         if len(rows) > limit:
             envelope["next_before"] = page[0]["id"]
-        return _envelope(envelope, b"messages", [row[JSON] for row in page])
+        return _envelope(envelope, b"messages", map(itemgetter(JSON), page))
 
     async def _page(self, call: RestCall, query: Query, tally: str, name: bytes) -> bytes:
         page = _page_number(call.query.get("page"))
@@ -120,7 +124,7 @@ class RobotRest:
         }
         if page < total_pages:
             envelope["next_page"] = page + 1
-        return _envelope(envelope, name, [row[JSON] for row in rows])
+        return _envelope(envelope, name, map(itemgetter(JSON), rows))
 
     async def _authorize(self, call: RestCall) -> None:
         metadata = call.metadata
@@ -131,7 +135,21 @@ class RobotRest:
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:
         """Return an error as Storyden's problem document."""
         status, kind, title = _PROBLEMS.get(error.code, _INTERNAL)
-        return _problem(status, kind, title, error.message, call)
+        answer = _problem(status, kind, title, error.message, call)
+        if isinstance(error, RateLimitedError):
+            return replace(answer, headers=_limit_headers(error))
+        return answer
+
+
+def _limit_headers(error: RateLimitedError) -> dict[str, str]:
+    """Return Storyden's: both times are HTTP dates there."""
+    end = formatdate(error.reset, usegmt=True)
+    return {
+        "x-ratelimit-limit": str(error.limit),
+        "x-ratelimit-remaining": str(error.remaining),
+        "x-ratelimit-reset": end,
+        "retry-after": end,
+    }
 
 
 def _problem(status: int, kind: str, title: str, detail: str, call: RestCall) -> ErrorAnswer:
@@ -169,5 +187,5 @@ def _clamped(value: str | None) -> int:
     return DEFAULT_MESSAGES if limit is None else max(MESSAGES[0], min(limit, MESSAGES[-1]))
 
 
-def _envelope(envelope: dict[str, Any], name: bytes, items: list[bytes]) -> bytes:
+def _envelope(envelope: dict[str, Any], name: bytes, items: Iterable[bytes]) -> bytes:
     return b'%b,"%b":[%b]}' % (orjson.dumps(envelope)[:-1], name, b",".join(items))

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -94,7 +94,9 @@ async def _errors_as_of(route: Route, call: RestCall, context: Context) -> Async
     except ContractError as error:
         await _refuse(context, _CODES[error.answer.status], error.answer)
     except RollcallError as error:
-        await _refuse(context, error.code, route.module.error(error, call))
+        answer = route.module.error(error, call)
+        headers = {**error.headers(), **answer.headers}
+        await _refuse(context, error.code, replace(answer, headers=headers))
     except Exception:
         log.exception("a documented path failed")
         internal = RollcallError()

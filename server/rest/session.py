@@ -64,13 +64,12 @@ class SessionRest:
         """Return an error in Julep's words."""
         status = _STATUS.get(error.code, 500)
         message = "Could not validate API KEY" if status == 403 else error.message  # noqa: PLR2004 # HTTP
-        headers = {} if error.retry_after is None else {"retry-after": str(round(error.retry_after))}
-        return _answer(status, message, headers)
+        return _answer(status, message)
 
 
-def _answer(status: int, message: str, headers: Mapping[str, str] | None = None) -> ErrorAnswer:
+def _answer(status: int, message: str) -> ErrorAnswer:
     body = {"error": {"message": message, "code": f"http_{status}", "type": "http_error"}}
-    return ErrorAnswer(status, body, headers=headers or {})
+    return ErrorAnswer(status, body)
 
 
 def _parameters(query: Mapping[str, str]) -> _Parameters:

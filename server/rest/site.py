@@ -1,4 +1,4 @@
-"""The pages: the OpenAPI document, and a viewer that shows it.  No credentials, no data."""
+"""The pages: the OpenAPI document, its viewer, and the console.  No credentials, no data."""
 
 from functools import cache
 from importlib.resources import files
@@ -42,15 +42,20 @@ class SiteRest:
         return _open_api()
 
     async def get_docs(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
-        """Return the viewer's page."""
-        return _files("docs")[INDEX]
+        """Return the document's viewer."""
+        return _file("docs", INDEX)
 
     async def get_docs_file(self, call: RestCall) -> Document:
         """Return a file of the viewer."""
-        file = _files("docs").get(call.path.get("file", ""))
-        if file is None:
-            raise NotFoundError("Route not found")
-        return file
+        return _file("docs", call.path.get("file", ""))
+
+    async def get_console(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
+        """Return the console."""
+        return _file("console", INDEX)
+
+    async def get_console_file(self, call: RestCall) -> Document:
+        """Return a file of the console."""
+        return _file("console", call.path.get("file", ""))
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:
         """Return an error in the words of all other paths."""
@@ -60,6 +65,13 @@ class SiteRest:
 @cache
 def _open_api() -> Document:
     return _document(files("rollcall.v1") / "openapi.json", JSON_TYPE)
+
+
+def _file(folder: str, name: str) -> Document:
+    file = _files(folder).get(name)
+    if file is None:
+        raise NotFoundError("Route not found")
+    return file
 
 
 @cache

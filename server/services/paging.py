@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from google.protobuf.message import Message
@@ -62,7 +63,7 @@ class Pages:
 
 def joined(rows: Rows, form: str, response: Message) -> bytes:
     """Return the rows, framed as field 1, and the rest of their List response behind them."""
-    return b"".join([row[form] for row in rows]) + bytes(response.SerializeToString())
+    return b"".join(map(itemgetter(form), rows)) + bytes(response.SerializeToString())
 
 
 def form_of(kind: Kind, view: int) -> str:

@@ -60,7 +60,7 @@ class Reads:
             yield [], True
             return
         async for rows, last in self._batches(query, form):
-            yield [row[form] for row in rows], last
+            yield list(map(itemgetter(form), rows)), last
 
     async def page(self, query: Query, form: str, max_bytes: float, *also: str) -> tuple[Rows, bool]:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
@@ -68,7 +68,7 @@ class Reads:
         taken, last = 0, True
         if query.limit == 0:
             return page, False
-        async for rows, last in self._batches(query.one_more(), form, *also):
+        async for rows, last in self._batches(query.one_more(), form, *also):  # noqa: B007 # used below
             page += rows
             taken += _bytes_of(rows, form)
             if taken > max_bytes:

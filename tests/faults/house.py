@@ -37,7 +37,7 @@ OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     # A server that comes back is found at once.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 200),
 )
 

@@ -1,5 +1,6 @@
 """What the machine does to the service: a full disk, a wrong clock, names without addresses."""
 
+import asyncio
 import contextlib
 import os
 import subprocess
@@ -9,6 +10,7 @@ from typing import NoReturn
 
 import grpc
 import pytest
+from pymongo.errors import PyMongoError
 
 from tests.faults import report
 from tests.faults.fronts import CleanError, stub_at
@@ -69,14 +71,24 @@ def has_faketime() -> bool:
     return FAKETIME.exists()
 
 
+def grow(store: Store, megabytes: int) -> None:
+    """Write somebody else's data, as long as MongoDB takes it."""
+    with contextlib.suppress(PyMongoError), store.mongod.client() as client:
+        for _ in range(megabytes):
+            client["other"]["junk"].insert_one({"junk": os.urandom(MEGABYTE)})
+
+
 async def test_a_full_disk_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     disk = tmp_path / "db"
 
     @contextlib.asynccontextmanager
     async def full(store: Store) -> AsyncIterator[None]:
+        await asyncio.to_thread(grow, store, 1)
         fill(disk / "filler")
+        growing = asyncio.create_task(asyncio.to_thread(grow, store, 2 * DISK_MEGABYTES))
         try:
             yield
+            await growing
         finally:
             (disk / "filler").unlink()
             if not store.mongod.runs():  # As it does without its journal.

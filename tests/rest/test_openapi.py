@@ -42,7 +42,7 @@ from tests.stack import Stack
 ROOT = Path(__file__).parents[2]
 DOCUMENT: Body = json.loads((files("rollcall.v1") / "openapi.json").read_text())
 PATHS: dict[str, Body] = DOCUMENT["paths"]
-SITE = {"GetOpenApi", "GetDocs", "GetDocsFile"}
+SITE = {"GetOpenApi", "GetDocs", "GetDocsFile", "GetConsole", "GetConsoleFile"}
 """What is for people, and not in the document."""
 
 DOCUMENTED = {
@@ -280,7 +280,7 @@ def plain(schema: Any, root: Body) -> Any:
         return "a dialogue item"
     if "$ref" in schema:
         return plain(resolved(schema), root)
-    kept = {
+    kept: Body = {
         key: {name: plain(each, root) for name, each in value.items()}
         if key == "properties"
         else value

@@ -958,7 +958,6 @@ METHODS = ("POST", "PUT", "PATCH", "DELETE")
 def test_an_unknown_path_is_answered_in_the_words_of_its_system(service: Stack, authorized: bool) -> None:  # noqa: FBT001 # a table of two
     token = anybody(service) if authorized else None
     for path in (
-        "/",
         "/nope",
         "/session/x",
         "/Session",

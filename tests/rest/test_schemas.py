@@ -169,7 +169,6 @@ ERRORS: list[Error] = [
     ("GET", "/session", None, 401, user_session_error(401, "UNAUTHORIZED", "Unauthorized")),
     ("GET", "/session", "bad", 401, user_session_error(401, "UNAUTHORIZED", "Unauthorized")),
     ("GET", "/nowhere", None, 404, user_session_error(404, "NOT_FOUND", "Route not found")),
-    ("GET", "/", None, 404, user_session_error(404, "NOT_FOUND", "Route not found")),
     ("POST", "/session", "any", 404, user_session_error(404, "NOT_FOUND")),
     ("GET", "/sessions", None, 403, session_error(403, "Could not validate API KEY")),
     ("GET", "/api/sessions", "bad", 403, session_error(403, "Could not validate API KEY")),

@@ -93,6 +93,16 @@ class RestServiceStub:
                 request_serializer=rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetConsole = channel.unary_unary(
+                '/rollcall.v1.RestService/GetConsole',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetConsoleFile = channel.unary_unary(
+                '/rollcall.v1.RestService/GetConsoleFile',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleFileRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class RestServiceServicer:
@@ -180,6 +190,20 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetConsole(self, request, context):
+        """A page that shows a caller's sessions, and how the service is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConsoleFile(self, request, context):
+        """A file of that page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -231,6 +255,16 @@ def add_RestServiceServicer_to_server(servicer, server):
             'GetDocsFile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDocsFile,
                     request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetConsole': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsole,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetConsoleFile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConsoleFile,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleFileRestRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
@@ -511,6 +545,60 @@ class RestService:
             target,
             '/rollcall.v1.RestService/GetDocsFile',
             rollcall_dot_v1_dot_rest__pb2.GetDocsFileRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsole(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetConsole',
+            rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConsoleFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetConsoleFile',
+            rollcall_dot_v1_dot_rest__pb2.GetConsoleFileRestRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

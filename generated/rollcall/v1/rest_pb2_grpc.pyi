@@ -71,6 +71,10 @@ class RestServiceStub:
     """A page that shows the document and makes its calls."""
     GetDocsFile: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetDocsFileRestRequest, _httpbody_pb2.HttpBody]
     """A file of that page."""
+    GetConsole: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleRestRequest, _httpbody_pb2.HttpBody]
+    """A page that shows a caller's sessions, and how the service is."""
+    GetConsoleFile: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleFileRestRequest, _httpbody_pb2.HttpBody]
+    """A file of that page."""
 
 @_typing.type_check_only
 class RestServiceAsyncStub(RestServiceStub):
@@ -111,6 +115,10 @@ class RestServiceAsyncStub(RestServiceStub):
     GetDocs: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetDocsRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """A page that shows the document and makes its calls."""
     GetDocsFile: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetDocsFileRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """A file of that page."""
+    GetConsole: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """A page that shows a caller's sessions, and how the service is."""
+    GetConsoleFile: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleFileRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """A file of that page."""
 
 class RestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -207,6 +215,22 @@ class RestServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetDocsFile(
         self,
         request: _rest_pb2.GetDocsFileRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """A file of that page."""
+
+    @_abc_1.abstractmethod
+    def GetConsole(
+        self,
+        request: _rest_pb2.GetConsoleRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """A page that shows a caller's sessions, and how the service is."""
+
+    @_abc_1.abstractmethod
+    def GetConsoleFile(
+        self,
+        request: _rest_pb2.GetConsoleFileRestRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """A file of that page."""
