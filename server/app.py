@@ -111,7 +111,9 @@ def _handlers(
     tokens = page_tokens_of(settings)
     pages = Pages(reads, tokens)
     writes = Writes(connection)
-    limits = Limits(settings.request_seconds, settings.mongodb_seconds)
+    limits = Limits(
+        settings.request_seconds, settings.mongodb_seconds, shielded=driver.must_not_be_cancelled(settings)
+    )
     return (
         rest.handlers(routes(authenticator, tokens, reads), limits),
         *(

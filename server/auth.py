@@ -72,7 +72,7 @@ class Authenticator:
         return caller
 
     async def _verified(self, credential: str) -> Caller:
-        refusal = UnauthenticatedError("The credentials are not valid")
+        refusal: UnauthenticatedError | None = None
         if self._jwts is not None:
             try:
                 return await self._jwts.verify(credential)
@@ -84,7 +84,7 @@ class Authenticator:
             caller = await source.find(credential)
             if caller is not None:
                 return caller
-        raise refusal
+        raise refusal or UnauthenticatedError("The credentials are not valid")
 
     async def close(self) -> None:
         """Let go of the connections that it holds."""

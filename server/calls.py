@@ -3,16 +3,17 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 
 from server.credentials import Metadata
 from server.errors import DeadlineExceededError, RollcallError, UnavailableError
 from server.store.failures import deadline
+
+T = TypeVar("T")
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -28,20 +29,34 @@ DEADLINE_SLACK_SECONDS = 0.05
 async def abort(context: Context, error: RollcallError) -> NoReturn:
     """End a call with an error as a google.rpc.Status, its details included."""
     details = ("grpc-status-details-bin", error.status().SerializeToString())
-    await context.abort(error.code, error.message, (details, *error.headers().items()))
+    await end(context, error.code, error.message, (details, *error.headers().items()))
+
+
+async def end(
+    context: Context, code: grpc.StatusCode, text: str, trailing: tuple[tuple[str, str | bytes], ...]
+) -> NoReturn:
+    """End a call; one whose caller has gone just ends."""
+    try:
+        await context.abort(code, text, trailing)
+    except grpc.aio.InternalError:
+        raise grpc.aio.AbortError from None
     raise AssertionError("an aborted call does not go on")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that a call may take, and that it may wait for the store at a time."""
+    """Seconds that a call may take, and that it may wait for the store at a time.
+
+    With `shielded`, work whose call is over goes on until the store's deadline ends it:
+    a driver that must not be cancelled.
+    """
 
     call: float
     store: float
+    shielded: bool = False
 
-    @asynccontextmanager
-    async def around(self, context: Context) -> AsyncIterator[None]:
-        """End what is inside when the call's time is over: its own deadline's, or ours.
+    async def run(self, context: Context, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`, or end it when the call's time is over: its own deadline's, or ours.
 
         Raises DeadlineExceededError at the caller's deadline, UnavailableError at ours.
         """
@@ -52,9 +67,26 @@ class Limits:
         try:
             async with asyncio.timeout(seconds):
                 with deadline(min(seconds, self.store)):
-                    yield
+                    return await (_shielded(work) if self.shielded else work)
         except (TimeoutError, UnavailableError) as error:
             # The store was asked to end a little before the caller does.
             if time.monotonic() - started > own - DEADLINE_SLACK_SECONDS:
                 raise DeadlineExceededError from None
             raise error if isinstance(error, UnavailableError) else UnavailableError from None
+
+
+_left: set[asyncio.Task[Any]] = set()
+"""Work that goes on; asyncio itself would let it be collected."""
+
+
+async def _shielded(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.get_running_loop().create_task(work)
+    _left.add(task)
+    task.add_done_callback(_forget)
+    return await asyncio.shield(task)
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _left.discard(task)
+    if not task.cancelled():
+        task.exception()  # Asked for, as its call may not be there to do it.

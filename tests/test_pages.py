@@ -62,7 +62,7 @@ def loaded(stack: Stack) -> Stack:
     stack.load(
         *(line("user_session", user_session(name=f"Turtle {number:02}"), user_id=USER) for number in numbers),
         *(
-            line("session", session(situation=f"{SITUATION} No. {number:02}"), developer_id=USER)
+            line("session", session(situation=f"{SITUATION} No.{number:02}"), developer_id=USER)
             for number in numbers
         ),
         line("robot_session", robot_session(id=xid(888_001), name="Which <b>robot</b>?")),
@@ -131,6 +131,7 @@ class Browser:
     def __init__(self, driver: Chrome, host: str) -> None:
         self.driver = driver
         self.host = host
+        self.asked: list[str] = []
 
     def open(self, path: str) -> None:
         self.driver.get(self.host + path)
@@ -166,13 +167,13 @@ class Browser:
         driver: Any = self.driver
         assert driver.get_log("browser") == []
         asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        urls = [
+        self.asked += [
             each["params"]["request"]["url"]
             for each in asked
             if each["method"] == "Network.requestWillBeSent"
         ]
-        assert urls
-        assert all(url.startswith((f"{self.host}/", "data:")) for url in urls), urls
+        assert self.asked
+        assert all(url.startswith((f"{self.host}/", "data:")) for url in self.asked), self.asked
 
 
 @contextmanager
@@ -297,8 +298,8 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     assert seen == {f"Turtle {number:02}" for number in range(1, MANY + 1)}
     assert not browser.one(f"{list_of('user')} .on").is_enabled()
 
-    browser.one("#search").send_keys("parcel 07")
-    assert await_titles(browser, "session", 1) == [f"{SITUATION} No. 07"]
+    browser.one("#search").send_keys("parcel no.07")
+    assert await_titles(browser, "session", 1) == [f"{SITUATION} No.07"]
     browser.await_text(f"{list_of('user')} ol", "Nothing has these words.")
     browser.check()
 

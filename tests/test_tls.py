@@ -104,9 +104,9 @@ def pair(paths: tuple[Path, Path]) -> dict[str, bytes]:
 
 def shown(port: int, using: ssl.SSLContext) -> bytes:
     """Return the certificate that a port shows."""
-    with socket.create_connection((HOST, port), timeout=5) as plain:
-        with using.wrap_socket(plain, server_hostname=HOST) as secure:
-            return secure.getpeercert(binary_form=True) or b""
+    plain = socket.create_connection((HOST, port), timeout=5)
+    with plain, using.wrap_socket(plain, server_hostname=HOST) as secure:
+        return secure.getpeercert(binary_form=True) or b""
 
 
 def test_callers_and_envoy_and_server_speak_tls_to_each_other(secured: Stack, files: Files) -> None:
@@ -270,8 +270,21 @@ def test_envoy_talks_to_no_other_server_than(
                 return False
 
             wait_until(answered)
+            if good:
+                wait_until(lambda: bool(first()))
         # The start of HTTP/2: the other side is trusted.
         assert first().startswith(b"PRI") is good
+
+
+def test_a_configuration_for_another_machine_has_tls_too(tmp_path: Path, files: Files) -> None:
+    cert, key = files.issue("portable")
+    pairs = {f"{prefix}_cert": cert for prefix in ("envoy_tls", "rest_tls")}
+    pairs |= {f"{prefix}_key": key for prefix in ("envoy_tls", "rest_tls")}
+    config = tmp_path / "envoy.yaml"
+    config.write_text(envoy.portable_config(load(envoy_tls_ca=files.ca, **pairs)))
+    assert config.read_text().count("TLSv1_2") == 2
+    binary = str(Path(sys.executable).with_name("envoy"))
+    subprocess.run([binary, "--mode", "validate", "-c", config], check=True, capture_output=True)
 
 
 @pytest.fixture

@@ -69,6 +69,8 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
     ):
         if tls is not None:
             _at(config, steps)["transport_socket"] = tls
+            # Envoy takes secrets from files only if it has a name.
+            config["node"] = {"id": "rollcall", "cluster": "rollcall"}
     return config
 
 

@@ -59,7 +59,7 @@ def downstream(settings: Settings, secrets: Secrets) -> JSON | None:
     if settings.rest_tls_cert is None or settings.rest_tls_key is None:
         return None
     shown = secrets.certificate("rest_tls", settings.rest_tls_cert, settings.rest_tls_key)
-    common = {"tls_params": _PARAMETERS, "alpn_protocols": ["h2", "http/1.1"], **shown}
+    common = {"tls_params": dict(_PARAMETERS), "alpn_protocols": ["h2", "http/1.1"], **shown}
     return _socket("DownstreamTlsContext", common_tls_context=common)
 
 
@@ -68,7 +68,7 @@ def upstream(settings: Settings, secrets: Secrets) -> JSON | None:
     if settings.envoy_tls_ca is None:
         return None
     host = settings.grpc_host
-    common: JSON = {"tls_params": _PARAMETERS, "alpn_protocols": ["h2"]}
+    common: JSON = {"tls_params": dict(_PARAMETERS), "alpn_protocols": ["h2"]}
     common |= secrets.validation("server_ca", settings.envoy_tls_ca, host)
     if settings.envoy_tls_cert is not None and settings.envoy_tls_key is not None:
         common |= secrets.certificate("envoy_tls", settings.envoy_tls_cert, settings.envoy_tls_key)

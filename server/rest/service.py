@@ -1,7 +1,7 @@
 """RestService: from the wire to a REST module and back."""
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,7 +11,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 from rollcall.v1 import rest_pb2
 
-from server.calls import Context, Limits, metadata_of
+from server.calls import Context, Limits, end, metadata_of
 from server.errors import RollcallError
 from server.rest.answer import JSON_TYPE, ContractError, Document, ErrorAnswer
 from server.rest.call import RestCall, read_fields, rest_call
@@ -61,9 +61,9 @@ def _handler(name: str, route: Route, limits: Limits) -> "grpc.RpcMethodHandler[
 
 async def _unary(route: Route, limits: Limits, fields: dict[str, str], context: Context) -> bytes:
     call = rest_call(fields, metadata_of(context))
-    answer: Callable[[RestCall], Awaitable[bytes | Document]] = route.answer
-    async with _errors_as_of(route, call, context), limits.around(context):
-        body = await answer(call)
+    answer: Callable[[RestCall], Coroutine[Any, Any, bytes | Document]] = route.answer
+    async with _errors_as_of(route, call, context):
+        body = await limits.run(context, answer(call))
         if isinstance(body, bytes):
             return _http_body(body)
         await context.send_initial_metadata(tuple(body.headers.items()))
@@ -78,12 +78,15 @@ async def _stream(
     async with _errors_as_of(route, call, context):
         while True:
             # Each chunk has its time: a slow reader may take longer than a call.
-            async with limits.around(context):
-                chunk = await anext(chunks, None)
+            chunk = await limits.run(context, _next(chunks))
             if chunk is None:
                 return
             for start in range(0, len(chunk), CHUNK_BYTES):
                 yield _http_body(chunk[start : start + CHUNK_BYTES])
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    return await anext(chunks, None)
 
 
 @asynccontextmanager
@@ -104,7 +107,7 @@ async def _errors_as_of(route: Route, call: RestCall, context: Context) -> Async
 
 
 async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) -> None:
-    await context.abort(code, f"HTTP {answer.status}", answer.metadata())
+    await end(context, code, f"HTTP {answer.status}", answer.metadata())
 
 
 def _http_body(data: bytes, content_type: str = JSON_TYPE) -> bytes:

@@ -14,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from server.auth import Authenticator
 from server.calls import Context, Limits, abort, metadata_of
-from server.credentials import bearer_or_bare
+from server.credentials import Metadata, bearer_or_bare
 from server.errors import InvalidArgumentError, RollcallError
 from server.records.caller import Caller
 from server.services.paths import PathKey, path_keys
@@ -35,19 +35,20 @@ class _Method:
 
     async def call(self, request: Message | None, context: Context) -> bytes:
         """Return the serialized response, or end the call with a google.rpc.Status."""
-        metadata = metadata_of(context)
         try:
-            async with self.limits.around(context):
-                caller = await self.authenticator.identify(bearer_or_bare(metadata))
-                readable = _readable(request)
-                for key in self.keys:
-                    key.check(readable, metadata)
-                return await self.answer(readable, caller)
+            return await self.limits.run(context, self._answered(request, metadata_of(context)))
         except RollcallError as error:
             await abort(context, error)
         except Exception:
             log.exception("a typed call failed")
             await abort(context, RollcallError())
+
+    async def _answered(self, request: Message | None, metadata: Metadata) -> bytes:
+        caller = await self.authenticator.identify(bearer_or_bare(metadata))
+        readable = _readable(request)
+        for key in self.keys:
+            key.check(readable, metadata)
+        return await self.answer(readable, caller)
 
 
 def handlers(

@@ -4,6 +4,7 @@ Both answer the same calls, but for starting a session and closing the client.
 motor's life ends in 2027; it is imported only when it is chosen.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
@@ -27,6 +28,15 @@ class Connection:
     database: AsyncDatabase[Document]
     start_session: Callable[[], Awaitable[AsyncClientSession]]
     close: Callable[[], Awaitable[None]]
+
+
+def must_not_be_cancelled(settings: Settings) -> bool:
+    """Return whether a cancelled operation may lock the driver for good.
+
+    Before Python 3.12, asyncio.wait_for waits for PyMongo's condition in a task of its own; a
+    cancel at the wrong moment leaves the lock of the topology to nobody.
+    """
+    return settings.mongodb_driver == "pymongo" and sys.version_info < (3, 12)
 
 
 def connect(settings: Settings) -> Connection:

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import pymongo
+from bson.errors import BSONError
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
     OperationFailure,
+    ProtocolError,
     PyMongoError,
     WaitQueueTimeoutError,
 )
@@ -36,7 +38,10 @@ def remaining() -> float | None:
     return None if end is None else max(0.0, end - time.monotonic())
 
 
-WRITE_CONFLICT = 112
+_OUTAGES = (ConnectionFailure, ExecutionTimeout, ProtocolError, WaitQueueTimeoutError)
+_OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError")
+_OUTAGE_CODES = frozenset((8, 112, 14031))
+"""UnknownError, as of a full disk; WriteConflict; OutOfDiskSpace."""
 
 
 @contextmanager
@@ -44,13 +49,18 @@ def translated() -> Iterator[None]:
     """Turn a driver's error about the store's health into ours; others go on."""
     try:
         yield
-    except (ConnectionFailure, ExecutionTimeout, WaitQueueTimeoutError):
-        raise UnavailableError from None
-    except OperationFailure as error:
-        if error.code == WRITE_CONFLICT:
-            raise UnavailableError from None
-        raise
     except PyMongoError as error:
-        if error.timeout:
+        if _is_outage(error):
             raise UnavailableError from None
         raise
+    except BSONError:
+        # A reply that was damaged on its way.
+        raise UnavailableError from None
+
+
+def _is_outage(error: PyMongoError) -> bool:
+    if isinstance(error, _OUTAGES) or error.timeout:
+        return True
+    if any(error.has_error_label(label) for label in _OUTAGE_LABELS):
+        return True
+    return isinstance(error, OperationFailure) and error.code in _OUTAGE_CODES

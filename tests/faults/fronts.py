@@ -1,5 +1,6 @@
 """The service's front doors, as a checker uses them: records are numbers there."""
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from server.embedded import mongod
 from tests.faults.house import channel_to, token_of
+from tests.faults.waiting import START_SECONDS
 from tests.parts import uid
 
 PAGE = 500
@@ -135,6 +137,7 @@ class Rest:
 @contextlib.asynccontextmanager
 async def stub_at(port: int, tenant: str) -> AsyncIterator[Stub]:
     async with channel_to(port) as channel:
+        await asyncio.wait_for(channel.channel_ready(), START_SECONDS)
         yield Stub(channel, tenant, token_of(tenant))
 
 

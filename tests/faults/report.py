@@ -42,9 +42,14 @@ class Row:
 
 
 rows: list[Row] = []
+blocked: list[float] = []
+"""How long an event loop stood at most, in each server's life."""
 
 
 def table() -> str:
     """Return the rows as Markdown."""
     lines = [HEADS, ["---", *["---:"] * (len(HEADS) - 1)], *(row.cells() for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    rendered = [f"| {' | '.join(line)} |" for line in lines]
+    if blocked:
+        rendered += ["", f"No event loop stood longer than {max(blocked) * 1000:.0f} ms."]
+    return "\n".join(rendered)

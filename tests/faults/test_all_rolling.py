@@ -1,11 +1,9 @@
 """A rolling restart of two servers behind Envoy: nobody notices."""
 
 import asyncio
-import time
 import uuid
 from pathlib import Path
 
-from tests.faults import report
 from tests.faults.checker import Checker
 from tests.faults.fronts import rest_at
 from tests.faults.house import Server, running_envoy, running_store
@@ -28,16 +26,12 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
             rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
         ):
             checker = Checker(front, first.request_seconds)
-            took = 0.0
             async with checker.load():
                 for server in [first, second] * ROUNDS:
                     await asyncio.sleep(PAUSE_SECONDS)
-                    begun = time.monotonic()
                     server.terminate()
-                    await server.ended()
+                    assert await server.ended() == 0
                     server.start()
                     await server.await_healthy()
-                    took = max(took, time.monotonic() - begun)
                 await asyncio.sleep(PAUSE_SECONDS)
-            row = await rowed("rolling restart of two behind Envoy", checker, 0.0)
-    assert isinstance(row, report.Row)
+            await rowed("rolling restart of two behind Envoy", checker, None)

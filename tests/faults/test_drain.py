@@ -12,8 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from tests.faults import report
-from tests.faults.fronts import CleanError, stub_at
-from tests.faults.house import Server, Store, channel_to, running_store
+from tests.faults.fronts import CleanError, Stub, stub_at
+from tests.faults.house import Server, Store, channel_to, running_store, token_of
 from tests.faults.proxy import PASS, Stall
 from tests.faults.waiting import until
 
@@ -89,11 +89,11 @@ async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Stor
 
 async def refusal(server: Server, tenant: str) -> str:
     """Return how a new connection is refused."""
-    async with stub_at(server.port, tenant) as stub:
-        return await refused(stub)
+    async with channel_to(server.port) as channel:
+        return await refused(Stub(channel, tenant, token_of(tenant)))
 
 
-async def refused(stub: Any) -> str:
+async def refused(stub: Stub) -> str:
     try:
         await stub.get(0, 2.0)
     except CleanError as error:

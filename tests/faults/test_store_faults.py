@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.faults.house import Server, Store, running_store
+from tests.faults.processes import Mongod
 from tests.faults.proxy import (
     PASS,
     CloseAfter,
@@ -90,19 +91,21 @@ async def test_an_answer_is_right_or_an_error_whatever_the_network_does(
     await survive(server, case.name, having(store, case.fault), case.seconds, away=case.away)
 
 
-async def test_a_mongod_that_hangs_is_an_error_until_it_goes_on(store: Store, server: Server) -> None:
-    await survive(server, "mongod SIGSTOP, SIGCONT", store.mongod.frozen(), AWAY_SECONDS, away=True)
+@contextlib.asynccontextmanager
+async def killed(mongod: Mongod) -> AsyncIterator[None]:
+    await mongod.kill()
+    try:
+        yield
+    finally:
+        mongod.start()
+        await mongod.await_primary()
 
 
-@pytest.mark.skipif(not ALL, reason="only with ROLLCALL_FAULTS=all")
-async def test_a_mongod_that_is_killed_keeps_what_was_acknowledged(store: Store, server: Server) -> None:
-    @contextlib.asynccontextmanager
-    async def killed() -> AsyncIterator[None]:
-        await store.mongod.kill()
-        try:
-            yield
-        finally:
-            store.mongod.start()
-            await store.mongod.await_primary()
+SIGNALS = {"mongod SIGSTOP, SIGCONT": Mongod.frozen} | ({"mongod SIGKILL, restart": killed} if ALL else {})
 
-    await survive(server, "mongod SIGKILL, restart", killed(), AWAY_SECONDS, away=True)
+
+@pytest.mark.parametrize("name", SIGNALS)
+async def test_a_mongod_that_hangs_or_dies_is_an_error_until_it_is_back(
+    store: Store, server: Server, name: str
+) -> None:
+    await survive(server, name, SIGNALS[name](store.mongod), AWAY_SECONDS, away=True)

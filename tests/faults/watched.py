@@ -6,6 +6,7 @@ STATUS_FILE. While UNRESOLVED_FILE is there, the name `mongo.test` has no addres
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import sys
@@ -39,7 +40,8 @@ class Watchdog(threading.Thread):
         written = 0.0
         while not self._loop.is_closed():
             self._came_back.clear()
-            self._loop.call_soon_threadsafe(self._beat)
+            with contextlib.suppress(RuntimeError):  # It has been closed since.
+                self._loop.call_soon_threadsafe(self._beat)
             self._wait()
             if time.monotonic() - written > WRITE_SECONDS:
                 self._write()

@@ -1,0 +1,54 @@
+"""The watchdog notices a loop that stands, and does not bark at one that waits."""
+
+import asyncio
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.faults.watched import BLOCKED_SECONDS, Watchdog
+
+
+def watch(status: Path, act: Callable[[], None]) -> dict[str, Any]:
+    """Return what is seen of a loop that waits, acts, and waits."""
+
+    async def run() -> None:
+        watchdog = Watchdog(asyncio.get_running_loop(), status)
+        watchdog.start()
+        await asyncio.sleep(0.3)
+        act()
+        await asyncio.sleep(0.3)
+        watchdogs.append(watchdog)
+
+    watchdogs: list[Watchdog] = []
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    thread.join()
+    watchdogs[0].join()
+    seen: dict[str, Any] = json.loads(status.read_text())
+    return seen
+
+
+def stand() -> None:
+    time.sleep(3 * BLOCKED_SECONDS)
+
+
+def work_in_c() -> None:
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1_500_000)
+
+
+def test_a_loop_that_waits_is_not_blocked(tmp_path: Path) -> None:
+    assert watch(tmp_path / "status", lambda: None)["blocked"] < BLOCKED_SECONDS
+
+
+def test_a_loop_that_stands_is_seen_and_where(tmp_path: Path) -> None:
+    seen = watch(tmp_path / "status", stand)
+    assert seen["blocked"] > BLOCKED_SECONDS
+    assert Path(__file__).name in seen["where"]
+
+
+def test_a_loop_that_works_too_long_is_seen(tmp_path: Path) -> None:
+    assert watch(tmp_path / "status", work_in_c)["blocked"] > BLOCKED_SECONDS
