@@ -149,7 +149,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     reflection.enable_server_reflection(names, server)
     await readiness.set_status(health, SERVICES, ready=False)
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
-    address = f"{settings.grpc_host}:{settings.grpc_port}"
+    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host
+    address = f"{host}:{settings.grpc_port}"
     credentials = tls.server_credentials_of(settings)
     try:
         if credentials is None:
@@ -165,13 +166,13 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         await _make_indexes(connection)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    following = asyncio.gather(ready(), loop_lag.follow(metrics))
+    following = [asyncio.create_task(ready()), asyncio.create_task(loop_lag.follow(metrics))]
     try:
         yield
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         await health.enter_graceful_shutdown()
         await server.stop(GRACE_SECONDS)
         await connection.close()
@@ -183,6 +184,9 @@ async def _make_indexes(connection: driver.Connection) -> None:
             await indexes.make(connection.database, KINDS)
         except RollcallError as error:
             log.warning("waiting for MongoDB: %s", error.message)
-            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:
+            # Such as a wrong password: the operator may mend it while the server tries.
+            log.exception("the indexes cannot be made")
         else:
             return
+        await asyncio.sleep(RETRY_SECONDS)

@@ -1,5 +1,6 @@
 """Where a call carries credentials: the authorization header and cookies."""
 
+import uuid
 from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
 
@@ -38,3 +39,11 @@ def cookie(metadata: Metadata, name: str) -> Iterator[str]:
                     if content:
                         yield unquote(content.strip('"'))
                     return
+
+
+def request_id(metadata: Metadata) -> str | None:
+    """Return the id that the proxy gave the request; None for what a caller made up."""
+    try:
+        return str(uuid.UUID(header(metadata, "x-request-id") or ""))
+    except ValueError:
+        return None

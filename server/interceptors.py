@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from server.calls import Context, abort, metadata_of
-from server.credentials import header
+from server.credentials import request_id
 from server.errors import RollcallError
 from server.observability.metrics import CallMetrics, MethodMetrics
 
@@ -138,7 +138,7 @@ class _Observer:
                 method=self._method,
                 code=code,
                 ms=round(seconds * 1000, 3),
-                request_id=header(metadata_of(context), "x-request-id"),
+                request_id=request_id(metadata_of(context)),
             )
 
 

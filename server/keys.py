@@ -74,13 +74,12 @@ class Jwks:
 
     async def _refresh(self, floor: float) -> None:
         async with self._lock:
-            if time.monotonic() - self._looked < floor:
-                return
-            self._looked = time.monotonic()
-            try:
-                self._keys = await asyncio.to_thread(load_jwks, self._source)
-            except SettingsError as error:
-                log.warning("%s; the keys stay as they were", error)
+            if time.monotonic() - self._looked >= floor:
+                self._looked = time.monotonic()
+                try:
+                    self._keys = await asyncio.to_thread(load_jwks, self._source)
+                except SettingsError as error:
+                    log.warning("%s; the keys stay as they were", error)
         if not self._keys:
             raise IssuerUnavailableError
 

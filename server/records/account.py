@@ -2,7 +2,7 @@
 
 from rollcall.v1 import robot_pb2 as pb
 
-from server.records.fields import FLAG, NAME, OBJECT, OPTIONAL, TEXT, TIME, Field, Schema, list_of
+from server.records.fields import FLAG, NAME, OBJECT, OPTIONAL, TEXT, TIME, Field, Schema, list_of, matching
 
 _ROLE = Schema(
     pb.Role,
@@ -13,6 +13,7 @@ _ROLE = Schema(
     Field("colour", TEXT),
     Field("meta", OBJECT, OPTIONAL),
 )
+SIGNATURE = matching(r"(?s:.+)", "must not be empty")
 ACCOUNT = Schema(
     pb.Account,
     Field("id", NAME),
@@ -21,5 +22,5 @@ ACCOUNT = Schema(
     Field("name", TEXT),
     Field("roles", list_of(_ROLE.codec)),
     Field("suspended", TIME, OPTIONAL),
-    Field("signature", NAME, OPTIONAL),
+    Field("signature", SIGNATURE, OPTIONAL),
 ).codec

@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from rollcall.v1 import agent_session_pb2 as pb
 
 from server.records.caller import Caller
-from server.records.fields import Field, Schema, identifier_of, list_of, matching, new_uuid
+from server.records.fields import Field, Schema, at_most, identifier_of, list_of, matching, new_uuid
 from server.records.kind import Document, Kind
 from server.records.query import ASC, Query
 
@@ -15,7 +15,9 @@ RID = matching(
     r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
     "must be a resource identifier: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
 )
-VIEWERS = list_of(matching(r"\*|(user|group):.+", 'must be "*", "user:ID" or "group:ID"'))
+VIEWERS = at_most(
+    1000, list_of(matching(r"\*|(user|group):.{1,1000}", 'must be "*", "user:ID" or "group:ID"'))
+)
 """Who may access an agent."""
 
 _SCHEMA = Schema(

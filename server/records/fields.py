@@ -21,6 +21,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from server.records import anyjson, times
 from server.records.violation import FieldError
 
+MAX_LABEL_CHARS = 1000
 INT32 = range(-(2**31), 2**31)
 
 
@@ -79,9 +80,27 @@ def _text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    if _text(value):
-        return str(value)
-    raise FieldError("must not be empty")
+    if not _text(value):
+        raise FieldError("must not be empty")
+    return _label(value)
+
+
+def _label(value: Any) -> str:
+    if len(_text(value)) > MAX_LABEL_CHARS:
+        raise FieldError(f"must not be longer than {MAX_LABEL_CHARS:,} characters")
+    return str(value)
+
+
+def at_most(items: int, codec: Codec) -> Codec:
+    """Return the codec of an array or object of so many items at most."""
+
+    def check(value: Any) -> Any:
+        checked = codec.check(value)
+        if len(checked) > items:
+            raise FieldError(f"must not have more than {items:,} items")
+        return checked
+
+    return Codec(check, codec.to_proto, codec.from_proto)
 
 
 FLAG = Codec(_flag)
@@ -89,7 +108,9 @@ NUMBER = Codec(_number)
 INTEGER = Codec(_int32)
 TEXT = Codec(_text)
 NAME = Codec(_name)
-"""Text that is not empty."""
+"""An id, or the like: text that is not empty, nor longer than an index key should be."""
+LABEL = Codec(_label)
+"""Text of which an index is made; it may be empty."""
 TIME = Codec(times.canonical, times.to_proto, times.from_proto)
 OBJECT = Codec(anyjson.check_object, _identity, anyjson.from_struct)
 """Any JSON object, kept in a Struct."""

@@ -20,6 +20,7 @@ from server.records.fields import (
     UUID,
     Field,
     Schema,
+    at_most,
     enum_of,
     identifier_of,
     new_uuid,
@@ -31,6 +32,8 @@ from server.records.times import sortable
 from server.records.violation import FieldError
 
 MAX_TERM_BYTES = 128
+MAX_METADATA_KEYS = 1000
+"""Each has an entry in an index."""
 
 
 def _always(value: Any) -> Any:
@@ -63,7 +66,7 @@ _SCHEMA = Schema(
     Field("forward_tool_calls", FLAG),
     Field("recall_options", _RECALL_OPTIONS.codec, NULLABLE),
     Field("id", UUID, default=identifier_of(new_uuid)),
-    Field("metadata", OBJECT),
+    Field("metadata", at_most(MAX_METADATA_KEYS, OBJECT)),
     Field("created_at", TIME, default=now),
     Field("updated_at", TIME, default=now),
     Field("kind", TEXT, NULLABLE),

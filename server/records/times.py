@@ -1,7 +1,7 @@
 """Times: RFC 3339 in and out, nine digits of a second, years 1 to 9999."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import MAXYEAR, UTC, datetime, timedelta, timezone
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -15,6 +15,7 @@ _RULE = "must be an RFC 3339 time, such as 2026-01-31T23:59:59.123456789Z"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND = timedelta(seconds=1)
 _NANOS = range(10**9)
+SECONDS_LENGTH = len("2026-01-31T23:59:59Z")
 
 
 def canonical(value: Any) -> str:
@@ -53,6 +54,12 @@ def to_proto(text: str) -> Timestamp:
 def to_datetime(text: str) -> datetime:
     """Return the second of a canonical time."""
     return datetime.fromisoformat(f"{text[:19]}+00:00")
+
+
+def not_before(text: str) -> datetime:
+    """Return the second that a canonical time does not come after, as far as there are years."""
+    second = to_datetime(text)
+    return second if len(text) == SECONDS_LENGTH or second.year == MAXYEAR else second + _SECOND
 
 
 def from_proto(timestamp: Timestamp) -> str:

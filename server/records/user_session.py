@@ -11,6 +11,7 @@ from server.records import anyjson
 from server.records.dialogue import dialogue
 from server.records.fields import (
     FLAG,
+    LABEL,
     NAME,
     NULLABLE,
     NUMBER,
@@ -77,7 +78,7 @@ _SCHEMA = Schema(
     Field("workspace", OBJECT, NULLABLE),
     Field("isVMRunning", FLAG, proto="is_vm_running"),
     Field("clients", _STRINGS, NULLABLE),
-    Field("language", TEXT, NULLABLE),
+    Field("language", LABEL, NULLABLE),
     Field("easyMode", FLAG, NULLABLE),
     Field("responseMode", TEXT),
     Field("llmContext", TEXT, NULLABLE),

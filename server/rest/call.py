@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from google.protobuf.descriptor import Descriptor
 
-from server.credentials import Metadata, header
+from server.credentials import Metadata, header, request_id
 
 ECHO_CHARS = 1000
 """How much of the caller's own input an error repeats."""
@@ -30,10 +30,7 @@ class RestCall:
     @property
     def trace_id(self) -> str:
         """The id of the request: the proxy's, or a fresh one."""
-        try:
-            return str(uuid.UUID(header(self.metadata, "x-request-id") or ""))
-        except ValueError:
-            return str(uuid.uuid4())
+        return request_id(self.metadata) or str(uuid.uuid4())
 
 
 def rest_call(fields: Mapping[str, str], metadata: Metadata) -> RestCall:

@@ -9,7 +9,7 @@ from server.records.caller import Caller
 from server.records.kind import PB, Document
 from server.services.ownership import TenantView, named
 from server.services.paging import PAGE_BYTES, Pages, joined, page_size
-from server.services.resources import Owned, Resources
+from server.services.resources import Owned, Resources, require_writer
 from server.store.writes import Writes
 
 DEFAULT_PAGE = 100
@@ -61,11 +61,13 @@ class AgentSessionService:
         )
 
     async def update_agent_session(self, request: pb.UpdateAgentSessionRequest, caller: Caller) -> bytes:
+        require_writer(caller)
         _, view = _owner(request.agent_session, caller)
         owned = _owned(request.agent_session, caller)
         return await self._records.update(caller, request, owned, view.sees)
 
     async def delete_agent_session(self, request: pb.DeleteAgentSessionRequest, caller: Caller) -> bytes:
+        require_writer(caller)
         owner, view = _owner(request, caller)
         return await self._records.delete(caller, request, owner, view.sees)
 

@@ -1,12 +1,14 @@
 """Pages of typed records: sizes, sealed tokens, ready-made items (AIP-158)."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
 from google.protobuf.message import Message
+from rollcall.v1 import view_pb2
 
 from server.errors import InvalidArgumentError
 from server.page_tokens import PageTokenError, PageTokens
@@ -32,12 +34,12 @@ class Pages:
     ) -> bytes:
         """Return a serialized List response: the page behind the request's token, and `response`.
 
-        A numbered page is followed by the next number, not by a token.
+        A numbered page is whole, and is followed by the next number, not by a token.
         """
         query = self.resumed(query, request, caller)
         form = form_of(query.kind, request.view)
         order = [name for name, _ in query.order]
-        rows, more = await self.reads.page(query, form, PAGE_BYTES, *order)
+        rows, more = await self.reads.page(query, form, math.inf if numbered else PAGE_BYTES, *order)
         if more and not numbered:
             response.next_page_token = self.token(query, rows[-1], request, caller)
         return joined(rows, form, response)
@@ -67,8 +69,8 @@ def joined(rows: Rows, form: str, response: Message) -> bytes:
 
 
 def form_of(kind: Kind, view: int) -> str:
-    """Return which stored form a view is: 2 is FULL, all else BASIC."""
-    return BASIC if kind.heavy and view != 2 else PB  # noqa: PLR2004 # View.VIEW_FULL
+    """Return which stored form a view is: FULL, or BASIC for all else."""
+    return BASIC if kind.heavy and view != view_pb2.VIEW_FULL else PB
 
 
 def page_size(asked: int, default: int, field: str = "page_size") -> int:
@@ -87,7 +89,8 @@ def not_negative(value: int, field: str) -> int:
 def _binding(request: Message, caller: Caller) -> Sequence[str]:
     arguments = type(request)()
     arguments.CopyFrom(request)
-    for field in ("page_token", "page_size"):
-        arguments.ClearField(field)
+    for field in ("page_token", "page_size", "limit"):
+        if field in arguments.DESCRIPTOR.fields_by_name:
+            arguments.ClearField(field)
     digest = hashlib.sha256(arguments.SerializeToString(deterministic=True)).hexdigest()
     return request.DESCRIPTOR.full_name, caller.sub, caller.tenant, caller.client_id, digest

@@ -4,8 +4,10 @@ A servicer says whose record it is and whether its caller may; here is how a rec
 is read, judged and written.
 """
 
+import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -41,8 +43,9 @@ from server.store.writes import (
 )
 
 MAX_BATCH = 1000
-UPDATE_TRIES = 8
-"""How often an update without an etag is done again because another one came between."""
+MAX_REQUEST_ID_CHARS = 128
+PAUSE_SECONDS = 0.05
+"""How long, at most, a write waits before it is tried again because another one came between."""
 
 audit = structlog.get_logger("server.audit")
 
@@ -101,9 +104,7 @@ class Resources:
         """Store a new record and return its message."""
         require_writer(caller)
         creation = self._creation(caller, request, owned, self._field)
-        created = unframed((await self._created([creation]))[0])
-        self._audit("create", caller, owned.owner, creation.document["id"])
-        return created
+        return unframed((await self._created(caller, [creation]))[0])
 
     async def batch_create(
         self, caller: Caller, requests: Sequence[Any], owned: Callable[[Any], Owned]
@@ -122,10 +123,7 @@ class Resources:
             )
             for index, request in enumerate(requests)
         ]
-        created = b"".join(await self._created(creations, batch=True))
-        for creation in creations:
-            self._audit("create", caller, creation.document["owner"], creation.document["id"])
-        return created
+        return b"".join(await self._created(caller, creations, batch=True))
 
     async def update(
         self, caller: Caller, request: Any, owned: Owned, visible: Visible = everything
@@ -135,13 +133,18 @@ class Resources:
         message = getattr(request, self._field)
         key = self._required_key(getattr(message, self._kind.key), f"{self._field}.{self._kind.key}")
         paths = self._paths(message, request.update_mask)
-        for _ in range(UPDATE_TRIES):
+        while True:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
                 creation = Creation(self._new_document(message, owned, self._field))
-                created = unframed((await self._created([creation]))[0])
-                self._audit("create", caller, owned.owner, key)
-                return created
+                try:
+                    return unframed((await self._created(caller, [creation]))[0])
+                except AlreadyExistsError:
+                    # Another call was first: this is an update, if the caller may see that record.
+                    await self._pause()
+                    if await self._find(owned.owner, key, visible) is None:
+                        raise
+                    continue
             if row is None:
                 raise self._missing(key)
             if message.etag and message.etag != row["etag"]:
@@ -150,10 +153,10 @@ class Resources:
             try:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:
+                await self._pause()
                 continue
             self._audit("update", caller, owned.owner, key)
             return unframed(document[PB])
-        raise self._stale(key)
 
     async def delete(
         self, caller: Caller, request: Any, owner: Owner, visible: Visible = everything
@@ -197,13 +200,18 @@ class Resources:
         if not request.HasField(self._field):
             raise InvalidArgumentError(path, "is required")
         document = self._new_document(getattr(request, self._field), owned, path)
+        if len(request.request_id) > MAX_REQUEST_ID_CHARS:
+            field = f"{path.removesuffix(self._field)}request_id"
+            raise InvalidArgumentError(field, f"must not be longer than {MAX_REQUEST_ID_CHARS} characters")
         if not request.request_id:
             return Creation(document, whole=owned.whole)
         asked = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
         request_id = json.dumps([caller.tenant, caller.sub, self._kind.name, request.request_id])
         return Creation(document, request_id, asked, owned.whole)
 
-    async def _created(self, creations: Sequence[Creation], *, batch: bool = False) -> list[bytes]:
+    async def _created(
+        self, caller: Caller, creations: Sequence[Creation], *, batch: bool = False
+    ) -> list[bytes]:
         try:
             documents = await self._writes.create(self._kind, creations)
         except ExistsError as error:
@@ -218,13 +226,20 @@ class Resources:
                 place, "was used for another record", reason="REQUEST_ID_REUSED"
             ) from None
         except GoneError as error:
-            raise self._missing(creations[error.index].document["id"]) from None
+            raise self._missing(error.key) from None
         except WholeMissingError as error:
             whole = error.whole
             raise NotFoundError(
                 "There is no such record", resource_type=whole.kind.name, resource_name=whole.id["id"]
             ) from None
+        for creation, document in zip(creations, documents, strict=True):
+            if document is creation.document:
+                self._audit("create", caller, document["owner"], document["id"])
         return [document[PB] for document in documents]
+
+    async def _pause(self) -> None:
+        """Let other writers of the same record end; the call's deadline ends the tries."""
+        await asyncio.sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311 # no secret
 
     def _new_document(self, message: Message, owned: Owned, path: str) -> Document:
         self._complete(message, owned.owner)

@@ -7,7 +7,7 @@ from server.records.caller import Caller
 from server.records.kind import Owner
 from server.services.ownership import TenantView, named
 from server.services.paging import Pages, page_size
-from server.services.resources import Owned, Resources
+from server.services.resources import Owned, Resources, require_writer
 from server.store.writes import Writes
 
 DEFAULT_PAGE = 100
@@ -43,11 +43,13 @@ class UserSessionService:
         )
 
     async def update_user_session(self, request: pb.UpdateUserSessionRequest, caller: Caller) -> bytes:
+        require_writer(caller)
         owned = _owned(request.user_session, caller)
         _, view = _owner(request.user_session.user_id, caller)
         return await self._records.update(caller, request, owned, view.sees)
 
     async def delete_user_session(self, request: pb.DeleteUserSessionRequest, caller: Caller) -> bytes:
+        require_writer(caller)
         owner, view = _owner(request.user_id, caller)
         return await self._records.delete(caller, request, owner, view.sees)
 

@@ -4,6 +4,7 @@ Both answer the same calls, but for starting a session and closing the client.
 motor's life ends in 2027; it is imported only when it is chosen.
 """
 
+import inspect
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,12 @@ class Connection:
     database: AsyncDatabase[Document]
     start_session: Callable[[], Awaitable[AsyncClientSession]]
     close: Callable[[], Awaitable[None]]
+
+
+async def start_snapshot(database: AsyncDatabase[Document]) -> AsyncClientSession:
+    """Return a session in which every read sees the store as the first one did."""
+    session: Any = database.client.start_session(snapshot=True)
+    return cast("AsyncClientSession", await session if inspect.isawaitable(session) else session)
 
 
 def must_not_be_cancelled(settings: Settings) -> bool:

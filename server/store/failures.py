@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 import pymongo
-from bson.errors import BSONError
+from bson.errors import InvalidBSON
 from pymongo.errors import (
     ConnectionFailure,
     ExecutionTimeout,
@@ -53,7 +53,7 @@ def translated() -> Iterator[None]:
         if _is_outage(error):
             raise UnavailableError from None
         raise
-    except BSONError:
+    except InvalidBSON:
         # A reply that was damaged on its way.
         raise UnavailableError from None
 

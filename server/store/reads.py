@@ -8,6 +8,7 @@ from itertools import accumulate, repeat
 from operator import contains, itemgetter
 from typing import Any
 
+from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
@@ -15,6 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
 from server.store.cancellation import Cancellation
+from server.store.driver import start_snapshot
 from server.store.failures import translated
 from server.store.tallies import TALLIES
 
@@ -22,7 +24,7 @@ BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
 MAX_BATCH = 1000
 EXPORTED_AT_ONCE = 16
-FIRST_BATCH = {False: 101, True: 8}
+FIRST_BATCH = {False: 101, True: 4}
 """Records in the first batch, by whether their kind is heavy."""
 
 Rows = list[Document]
@@ -79,25 +81,33 @@ class Reads:
     async def _batches(self, query: Query, form: str, *also: str) -> AsyncIterator[tuple[Rows, bool]]:
         """Yield a list in batches, each with whether it is the last.
 
-        Each batch is a find behind the one before: while a slow caller reads, nothing is held open in
-        MongoDB, and no more than a batch here.  The first is small where records are large; those after
+        Each batch is a find behind the one before, all of one snapshot: a record that changes its place
+        meanwhile is neither missed nor repeated, nothing is held open in MongoDB while a slow caller
+        reads, and no more than a batch here.  The first is small where records are large; those after
         it take about BATCH_BYTES.
         """
         size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
-        order = [name for name, _ in query.order] if left > size else []
-        while True:
-            batch = replace(query, limit=min(size, left))
-            with translated():
-                rows = await self._take(self._cursor(batch, (form, *also, *order)), batch.limit)
-            left -= len(rows)
-            last = left == 0 or len(rows) < batch.limit
-            if last:
-                yield await self._complete(query, rows, form), True
-                return
-            query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
-            rows = await self._complete(query, rows, form)
-            size = max(1, min(MAX_BATCH, len(rows) * BATCH_BYTES // max(_bytes_of(rows, form), 1)))
-            yield rows, False
+        if left <= size:
+            yield await self.find(query, form, *also), True
+            return
+        order = [name for name, _ in query.order]
+        with translated():
+            snapshot = await start_snapshot(self._database)
+        async with snapshot:
+            while True:
+                batch = replace(query, limit=min(size, left))
+                with translated():
+                    rows = await self._take(self._cursor(batch, (form, *also, *order), snapshot), batch.limit)
+                left -= len(rows)
+                if left == 0 or len(rows) < batch.limit:
+                    yield await self._complete(query, rows, form), True
+                    return
+                query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
+                rows = await self._complete(query, rows, form)
+                # The next records may be larger than these: the number only doubles.
+                fitting = len(rows) * BATCH_BYTES // max(_bytes_of(rows, form), 1)
+                size = max(1, min(MAX_BATCH, size * 2, fitting))
+                yield rows, False
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
@@ -108,7 +118,8 @@ class Reads:
         if row is None:
             return None
         if JSON in fields and JSON not in row:
-            row[JSON] = (await self._rendered(kind, [kind.document_id(owner, key)]))[key]
+            rendered = (await self._rendered(kind, [kind.document_id(owner, key)])).get(key)
+            return None if rendered is None else {**row, JSON: rendered}
         return row
 
     async def count(self, tally: str) -> int:
@@ -145,7 +156,9 @@ class Reads:
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
         return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
 
-    def _cursor(self, query: Query, fields: Sequence[str]) -> "_NamedCursor":
+    def _cursor(
+        self, query: Query, fields: Sequence[str], session: AsyncClientSession | None = None
+    ) -> "_NamedCursor":
         name = self._cancellation.name()
         # One reply holds the page where it fits into 16 MB; where it does not, the cursor goes on.
         cursor = self._collection(query.kind).find(
@@ -157,6 +170,7 @@ class Reads:
             batch_size=min(query.limit, MAX_BATCH) + 1,
             hint=index_for(query.kind, _equalities(query.filter), query.order),
             comment=name,
+            session=session,
         )
         return _NamedCursor(name, cursor)
 

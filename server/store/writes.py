@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidOperation
 
 from server.errors import UnavailableError
 from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 REQUESTS = "requests"
 """What the creations with a request_id made, for a day."""
+RACES = 3
+"""How often calls with the same request ids may come between."""
 RENEWED_AT_ONCE = 16
 ERASED_AT_ONCE = 500
 DUPLICATE_KEY = 11000
@@ -57,7 +59,11 @@ class RequestIdError(_IndexedError):
 
 
 class GoneError(_IndexedError):
-    """What was created under the request id has been deleted since."""
+    """What was created under the request id, with `key`, has been deleted since."""
+
+    def __init__(self, index: int, key: str) -> None:
+        super().__init__(index)
+        self.key = key
 
 
 class WholeMissingError(Exception):
@@ -104,13 +110,34 @@ class Writes:
         What was created before under a creation's request id is returned as it is now.
         Raises ExistsError, RequestIdError or GoneError.
         """
-        made = await self._made(kind, creations)
-        try:
-            await self._insert(kind, creations, made)
-        except _RequestRaceError:
+        for creation in creations:
+            if creation.whole is not None:
+                await self._check_whole(creation.whole)
+        for _ in range(RACES):
             made = await self._made(kind, creations)
-            await self._insert(kind, creations, made)
-        return [made.get(index, creation.document) for index, creation in enumerate(creations)]
+            try:
+                await self._insert(kind, creations, made)
+            except _RequestRaceError:
+                continue
+            await self._keep_with_wholes(kind, creations)
+            return [made.get(index, creation.document) for index, creation in enumerate(creations)]
+        raise UnavailableError
+
+    async def _keep_with_wholes(self, kind: Kind, creations: Sequence[Creation]) -> None:
+        """Take back what was inserted while the record that it is a part of was deleted.
+
+        Its deletion deletes parts once more when it is done: one of the two sees the other.
+        """
+        for creation in creations:
+            if creation.whole is None:
+                continue
+            try:
+                await self._check_whole(creation.whole)
+            except WholeMissingError:
+                with translated():
+                    await self._database[kind.collection].delete_one({"_id": creation.document["_id"]})
+                    await self._database[REQUESTS].delete_one({"_id": creation.request_id})
+                raise
 
     async def _made(self, kind: Kind, creations: Sequence[Creation]) -> dict[int, Document]:
         """Return what was created before under request ids, by index."""
@@ -132,7 +159,7 @@ class Writes:
             try:
                 made[index] = by_id[tuple(request["made"].values())]
             except KeyError:
-                raise GoneError(index) from None
+                raise GoneError(index, request["made"]["id"]) from None
         return made
 
     async def _insert(self, kind: Kind, creations: Sequence[Creation], made: Mapping[int, Document]) -> None:
@@ -143,7 +170,6 @@ class Writes:
         requests = [creation.request() for creation in new if creation.request_id]
         collection = self._database[kind.collection]
         live = kind.live()
-        wholes = [creation.whole for creation in new if creation.whole is not None]
 
         async def body(session: AsyncClientSession) -> None:
             if requests:
@@ -152,8 +178,6 @@ class Writes:
                 except BulkWriteError as error:
                     _raise_if_duplicate(error, _RequestRaceError())
                     raise
-            for whole in wholes:
-                await self._hold(whole, session)
             if live:
                 ids = [document["_id"] for document in documents]
                 await collection.delete_many({"_id": {"$in": ids}, "$nor": [live]}, session=session)
@@ -167,7 +191,7 @@ class Writes:
         with translated():
             if not documents:
                 return
-            if len(documents) > 1 or requests or live or wholes or kind.tallies is not None:
+            if len(documents) > 1 or requests or live or kind.tallies is not None:
                 await self._in_transaction(body)
                 return
             try:
@@ -212,6 +236,9 @@ class Writes:
 
         with translated():
             await self._in_transaction(body)
+            for part in kind.parts:
+                owner = part.kind.owner_document({part.owner: id_["id"]})
+                await self._database[part.kind.collection].delete_many({"owner": owner})
 
     async def put(self, kind: Kind, documents: Sequence[Document]) -> None:
         """Upsert documents by their `_id`; the last of two of one `_id` stays."""
@@ -271,11 +298,10 @@ class Writes:
                     done += 1
                     yield done, total
 
-    async def _hold(self, whole: Whole, session: AsyncClientSession) -> None:
-        """Keep a record from being deleted by another transaction, by a write to it."""
-        collection = self._database[whole.kind.collection]
-        held = await collection.update_one({"_id": whole.id}, {"$inc": {"held": 1}}, session=session)
-        if not held.matched_count:
+    async def _check_whole(self, whole: Whole) -> None:
+        with translated():
+            found = await self._database[whole.kind.collection].find_one({"_id": whole.id}, {"_id": 1})
+        if found is None:
             raise WholeMissingError(whole)
 
     async def _in_transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
@@ -284,7 +310,8 @@ class Writes:
             async with asyncio.timeout(remaining()):
                 async with await self._connection.start_session() as session:
                     return await session.with_transaction(body)
-        except TimeoutError:
+        except (TimeoutError, InvalidOperation):
+            # motor ends a transaction twice when it is cancelled while it ends one.
             raise UnavailableError from None
 
 

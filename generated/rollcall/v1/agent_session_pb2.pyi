@@ -271,7 +271,7 @@ class CreateAgentSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155).
+    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent_session(self) -> Global___AgentSession:
@@ -507,7 +507,7 @@ class CreateAgentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155).
+    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent(self) -> Global___Agent:

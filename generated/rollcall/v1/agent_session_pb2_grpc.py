@@ -29,11 +29,12 @@ class AgentSessionServiceStub:
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -103,11 +104,12 @@ class AgentSessionServiceServicer:
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     def ListAgentSessions(self, request, context):
@@ -258,11 +260,12 @@ class AgentSessionService:
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     @staticmethod

@@ -32,11 +32,12 @@ class AgentSessionServiceStub:
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     @_typing.overload
@@ -73,11 +74,12 @@ class AgentSessionServiceAsyncStub(AgentSessionServiceStub):
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -110,11 +112,12 @@ class AgentSessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads and writes agent sessions and agents.
 
     An agent session belongs to a user and to the client application that made
-    it; its `rid` is unique there. Callers see their own, made by their own
-    client, with agents that they may access, until `estimated_expires_time`.
-    A caller with the scope `sessions:read` may name another `user_id` and
-    `client_id` of its tenant; writing needs `sessions:write`. What a caller
-    may not see is NOT_FOUND.
+    it; its `rid` is unique there. Callers with the scope `api:aip-agents-write`
+    see their own, made by their own client, with agents that they may access,
+    until `estimated_expires_time`. A caller with the scope `sessions:read` may
+    name another `user_id` and `client_id`, and sees what its tenant's services
+    wrote or what was imported, whatever the agent; writing needs
+    `sessions:write`. What a caller may not see is NOT_FOUND.
     """
 
     @_abc_1.abstractmethod

@@ -31,10 +31,11 @@ class RestServiceStub:
 
     Parameters are strings with the contract's names (the JSON names here), judged
     by its own rules; of several values the last counts, and what a contract does
-    not know is ignored. Successful answers are JSON bodies. Errors carry the
-    contract's own body in the trailing metadata `x-error-body`, with
+    not know is ignored. Answers are JSON bodies, or a page's files. Errors carry
+    the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
-    are those of each contract: the `authorization` header or its cookie.
+    are those of each contract: the `authorization` header or its cookie; the
+    pages need none.
     """
 
     def __init__(self, channel):
@@ -110,10 +111,11 @@ class RestServiceServicer:
 
     Parameters are strings with the contract's names (the JSON names here), judged
     by its own rules; of several values the last counts, and what a contract does
-    not know is ignored. Successful answers are JSON bodies. Errors carry the
-    contract's own body in the trailing metadata `x-error-body`, with
+    not know is ignored. Answers are JSON bodies, or a page's files. Errors carry
+    the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
-    are those of each contract: the `authorization` header or its cookie.
+    are those of each contract: the `authorization` header or its cookie; the
+    pages need none.
     """
 
     def ListUserSessions(self, request, context):
@@ -280,10 +282,11 @@ class RestService:
 
     Parameters are strings with the contract's names (the JSON names here), judged
     by its own rules; of several values the last counts, and what a contract does
-    not know is ignored. Successful answers are JSON bodies. Errors carry the
-    contract's own body in the trailing metadata `x-error-body`, with
+    not know is ignored. Answers are JSON bodies, or a page's files. Errors carry
+    the contract's own body in the trailing metadata `x-error-body`, with
     `x-http-status` and `x-error-type`, which the proxy puts in place. Credentials
-    are those of each contract: the `authorization` header or its cookie.
+    are those of each contract: the `authorization` header or its cookie; the
+    pages need none.
     """
 
     @staticmethod

@@ -308,7 +308,7 @@ class ListSessionsRequest(_message.Message):
     """
     limit: _builtins.int
     """The documented name of `page_size`; 0 asks for an empty page. At most one
-    of the two.
+    of the two. It too may change between pages.
     """
     offset: _builtins.int
     """Sessions to skip before the page; negative: INVALID_ARGUMENT."""
@@ -399,7 +399,7 @@ class CreateSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155).
+    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def session(self) -> Global___Session:

@@ -30,8 +30,9 @@ class UserSessionServiceStub:
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     def __init__(self, channel):
@@ -77,8 +78,9 @@ class UserSessionServiceServicer:
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     def ListUserSessions(self, request, context):
@@ -169,8 +171,9 @@ class UserSessionService:
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     @staticmethod

@@ -33,8 +33,9 @@ class UserSessionServiceStub:
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     @_typing.overload
@@ -60,8 +61,9 @@ class UserSessionServiceAsyncStub(UserSessionServiceStub):
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -83,8 +85,9 @@ class UserSessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A user session belongs to one user, and its `uuid` is unique for that user.
     Callers see their own. A caller with the scope `sessions:read` may name
-    another `user_id` of its tenant; writing needs the scope `sessions:write`.
-    What a caller may not see is NOT_FOUND.
+    another `user_id`, and sees what its tenant's services wrote or what was
+    imported; writing needs the scope `sessions:write`. What a caller may not see
+    is NOT_FOUND.
     """
 
     @_abc_1.abstractmethod
