@@ -65,8 +65,12 @@ def typed(
 
 LISTS = [
     typed("SessionService/ListSessions", sessions.ListSessionsRequest, sessions.ListSessionsResponse),
+    # Heavy records come in more batches, each of which costs a little.
     typed(
-        "UserSessionService/ListUserSessions", users.ListUserSessionsRequest, users.ListUserSessionsResponse
+        "UserSessionService/ListUserSessions",
+        users.ListUserSessionsRequest,
+        users.ListUserSessionsResponse,
+        steps=17,
     ),
     typed("RobotService/ListRobots", robots.ListRobotsRequest, robots.ListRobotsResponse),
     typed(
@@ -82,14 +86,14 @@ LISTS = [
         "AgentSessionService/ListAgentSessions",
         agents.ListAgentSessionsRequest,
         agents.ListAgentSessionsResponse,
-        steps=16,
+        steps=20,
     ),
     List(
         "RestService/ListUserSessions",
         rest.ListUserSessionsRestRequest(),
         rest.ListUserSessionsRestRequest(),
         (10, 110),
-        3,
+        17,
         few_user=OTHER_USER,
     ),
     List(
@@ -125,7 +129,7 @@ LISTS = [
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["10"]),
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["100"]),
         (10, 100),
-        16,
+        20,
     ),
 ]
 

@@ -23,8 +23,9 @@ from server.store.tallies import TALLIES
 BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
 MAX_BATCH = 1000
+GROWTH = 4
 EXPORTED_AT_ONCE = 16
-FIRST_BATCH = {False: 101, True: 4}
+FIRST_BATCH = {False: 101, True: 8}
 """Records in the first batch, by whether their kind is heavy."""
 
 Rows = list[Document]
@@ -104,9 +105,9 @@ class Reads:
                     return
                 query = replace(query, after=tuple(rows[-1][name] for name in order), skip=0)
                 rows = await self._complete(query, rows, form)
-                # The next records may be larger than these: the number only doubles.
+                # The next records may be larger than these: their number grows by steps.
                 fitting = len(rows) * BATCH_BYTES // max(_bytes_of(rows, form), 1)
-                size = max(1, min(MAX_BATCH, size * 2, fitting))
+                size = max(1, min(MAX_BATCH, size * GROWTH, fitting))
                 yield rows, False
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:

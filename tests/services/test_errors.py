@@ -488,12 +488,12 @@ def test_odd_text_anywhere_in_a_request_is_data(text: str, who: Caller) -> None:
         check_status(refusal)
         assert refusal.code is Code.INVALID_ARGUMENT
     metadata = {text: text}
-    created = who(kit.SESSION.create(kit.SESSION.record(metadata=metadata), text))
+    created = who(kit.SESSION.create(kit.SESSION.record(metadata=metadata), text[:128]))
     assert kit.SESSION.keys(who(kit.SESSION.listing(metadata_filter=metadata))) == [created.id]
 
 
 def test_odd_owners_are_data(stack: Stack) -> None:
-    for name in ("$ne", "a.b", "", "{}", "u\u2019\U0001f600", "x" * 2000):
+    for name in ("$ne", "a.b", "", "{}", "u\u2019\U0001f600", "x" * 900):
         sub = f"{name}{kit.uid()}"
         who = kit.writer(stack, sub, f"t{sub}", client_id=name or "c")
         for resource in (kit.USER_SESSION, kit.SESSION, kit.AGENT_SESSION):
