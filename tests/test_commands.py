@@ -241,14 +241,15 @@ def test_a_tenant_outlives_export_and_import(stack: Stack) -> None:
 
 
 def test_erase_deletes_what_is_a_users_and_nothing_else(stack: Stack) -> None:
-    account = {"id": new_xid(), "joined": "2026-01-01T00:00:00Z", "handle": "h", "name": "n", "roles": []}
+    account_id = new_xid()
+    account = {"id": account_id, "joined": "2026-01-01T00:00:00Z", "handle": "h", "name": "n", "roles": []}
     robot_session = {"id": new_xid(), "name": "", "created_by": account}
     stack.load(*lines_of("robot_session", {}, robot_session, robot_session | {"id": new_xid()}))
     caller = stack.token("x", permissions=["USE_ROBOTS"])
-    path = f"/robots/sessions?account_id={account['id']}"
+    path = f"/robots/sessions?account_id={account_id}"
     everything = stack.get("/robots/sessions", caller).json()["total_pages"]
     assert stack.get(path, caller).json()["results"] == 2
-    done = stack.command("erase", "--user", account["id"], "--yes")
+    done = stack.command("erase", "--user", account_id, "--yes")
     assert done.returncode == 0
     assert "robot_session: 2 before, 0 after" in done.stderr.decode()
     assert stack.get(path, caller).json() | {"sessions": []} == {

@@ -553,7 +553,7 @@ def test_headers_that_mean_something_inside_have_no_effect(
     service: Stack,
     client: httpx.Client,
     path: str,
-    authorized: bool,  # noqa: FBT001 # a table of two
+    authorized: bool,
 ) -> None:
     held = authorization(f"Bearer {good(service)}") if authorized else {}
     plain = stable(client.get(path, headers=held))

@@ -955,7 +955,7 @@ METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.mark.parametrize("authorized", [True, False])
-def test_an_unknown_path_is_answered_in_the_words_of_its_system(service: Stack, authorized: bool) -> None:  # noqa: FBT001 # a table of two
+def test_an_unknown_path_is_answered_in_the_words_of_its_system(service: Stack, authorized: bool) -> None:
     token = anybody(service) if authorized else None
     for path in (
         "/nope",
