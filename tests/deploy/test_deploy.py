@@ -40,8 +40,8 @@ SCHEMAS = {
 TEXTS = {
     str(path.relative_to(ROOT)): path.read_text()
     for path in (
-        *(path for path in sorted(DEPLOY.rglob("*")) if path.is_file()),
-        *(path for path in sorted(GITHUB.rglob("*")) if path.is_file()),
+        *(path for path in sorted(DEPLOY.rglob("*")) if path.is_file() and path.suffix != ".pyc"),
+        *(path for path in sorted(GITHUB.rglob("*")) if path.is_file() and path.suffix != ".png"),
         ROOT / ".pre-commit-config.yaml",
     )
 }
