@@ -58,6 +58,8 @@ SECONDS = 30
 
 @pytest.fixture(scope="module")
 def loaded(stack: Stack) -> Stack:
+    # Robot sessions are shared: those of other tests would fill the first page.
+    stack.clear()
     numbers = range(1, MANY + 1)
     stack.load(
         *(line("user_session", user_session(name=f"Turtle {number:02}"), user_id=USER) for number in numbers),
