@@ -403,7 +403,7 @@ def test_signed_claims_are_the_callers_and_none_is_empty() -> None:
         "scope": "x y",
         "groups": ["g"],
     }
-    assert claims_of(Caller(sub="a", tenant="a")).keys() == {"iss", "aud", "sub", "iat", "exp"}
+    assert claims_of(Caller(sub="a", tenant="a")).keys() == {"iss", "aud", "sub", "iat", "exp", "jti"}
 
 
 def test_signing_without_shared_secret_is_refused() -> None:
