@@ -40,7 +40,6 @@ KIND = Kind(
     key="rid",
     facts=_facts,
     owner_facts=_viewers,
-    unprinted=("viewers",),
     deciding=("viewers",),
     extras={"viewers": VIEWERS},
     indexes=(

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from google.protobuf.message import Message
 from rollcall.v1 import agent_session_pb2 as pb
 
 from server.records import times
 from server.records.agent import RID
 from server.records.fields import INTEGER, NAME, TEXT, TIME, Field, Schema, identifier_of, new_uuid, now
-from server.records.kind import Document, Kind, Owner
+from server.records.kind import Document, Kind, Owner, tenant_of
 from server.records.query import ASC, DESC, Position, Query
 
 LIFETIME = timedelta(days=1)
@@ -51,10 +50,6 @@ def _live() -> Document:
     return {"expires": {"$gt": times.sortable(times.now())}}
 
 
-def _tenant(message: Message) -> Document:
-    return {"tenant": message.developer_id}  # type: ignore[attr-defined] # an AgentSession has it
-
-
 KIND = Kind(
     name="agent_session",
     collection="agent_sessions",
@@ -63,8 +58,7 @@ KIND = Kind(
     owner=("user_id", "client_id"),
     facts=_facts,
     changed="metadata.updated_time",
-    owner_facts=_tenant,
-    unprinted=("developer_id",),
+    owner_facts=tenant_of,
     extras={"developer_id": NAME},
     optional_extras=frozenset({"developer_id"}),
     subjects={"user": "owner.user_id", "tenant": "tenant"},

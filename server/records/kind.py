@@ -56,7 +56,6 @@ class Kind:
     - `heavy`: the protobuf fields that view BASIC leaves out.
     - `changed`: the path of the protobuf field that says when it last changed, if it has one.
     - `live`: the filter of records that are not gone by themselves, such as by expiry.
-    - `unprinted`: the protobuf fields beside the owner's that REST does not print.
     - `deciding`: the stored fields that decide whether a caller sees a record.
     - `tallies`: the counters that a stored document is counted in, if any.
     - `extras`: what an import line's owner carries beside the owner: protobuf fields
@@ -78,7 +77,6 @@ class Kind:
     heavy: tuple[str, ...] = ()
     changed: str = ""
     live: Callable[[], Document] = field(default=dict)
-    unprinted: tuple[str, ...] = ()
     deciding: tuple[str, ...] = ()
     tallies: Callable[[Document], tuple[str, ...]] | None = None
     extras: Mapping[str, Codec] = field(default_factory=dict)
@@ -159,6 +157,11 @@ def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Docum
     else:
         document["whole"] = False
     return document
+
+
+def tenant_of(message: Message) -> Document:
+    """Return whose service wrote a record, for queries."""
+    return {"tenant": message.developer_id}  # type: ignore[attr-defined] # those with this fact have it
 
 
 def rendered(checked: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from rollcall.v1 import user_session_pb2 as pb
 
@@ -26,7 +25,7 @@ from server.records.fields import (
     now,
     wrapped_list_of,
 )
-from server.records.kind import Document, Kind, Owner
+from server.records.kind import Document, Kind, Owner, tenant_of
 from server.records.query import ASC, DESC, Query
 from server.records.times import sortable
 from server.records.violation import FieldError
@@ -98,10 +97,6 @@ def _facts(checked: Mapping[str, Any]) -> Document:
     return {"updated": sortable(checked["updatedAt"]), "language": checked["language"]}
 
 
-def _tenant(message: Message) -> Document:
-    return {"tenant": message.developer_id}  # type: ignore[attr-defined] # a UserSession has it
-
-
 KIND = Kind(
     name="user_session",
     collection="user_sessions",
@@ -110,8 +105,7 @@ KIND = Kind(
     owner=("user_id",),
     facts=_facts,
     changed="updated_at",
-    owner_facts=_tenant,
-    unprinted=("developer_id",),
+    owner_facts=tenant_of,
     extras={"developer_id": NAME},
     optional_extras=frozenset({"developer_id"}),
     subjects={"user": "owner.user_id", "tenant": "tenant"},

@@ -1,6 +1,5 @@
 """From a servicer's methods to grpc: who calls, how long it may take, how errors are told."""
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from server.services.paths import PathKey, path_keys
 
 _WORD_START = re.compile(r"(?<!^)(?=[A-Z])")
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class _Method:
@@ -39,9 +36,6 @@ class _Method:
             return await self.limits.run(context, self._answered(request, metadata_of(context)))
         except RollcallError as error:
             await abort(context, error)
-        except Exception:
-            log.exception("a typed call failed")
-            await abort(context, RollcallError())
 
     async def _answered(self, request: Message | None, metadata: Metadata) -> bytes:
         caller = await self.authenticator.identify(bearer_or_bare(metadata))

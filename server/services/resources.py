@@ -263,7 +263,7 @@ class Resources:
 
     def _changed(self, row: Document, message: Any, paths: FieldMask, owned: Owned) -> Document:
         current: Any = message_of(self._kind, row[PB])
-        extra = {name: getattr(current, name) for name in self._kind.unprinted}
+        extra = {name: getattr(current, name) for name in self._kind.extras}
         _set_parents(message, paths)
         paths.MergeMessage(message, current, replace_message_field=True, replace_repeated_field=True)
         setattr(current, self._kind.key, getattr(message, self._kind.key))
