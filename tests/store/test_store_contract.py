@@ -100,7 +100,7 @@ async def store(shared: Store) -> Store:
 
 
 def document(kind: Kind, body: parts.Body, **owner: Any) -> Document:
-    extra = {name: owner.pop(name) for name in (*kind.extras, *kind.unprinted) if name in owner}
+    extra = {name: owner.pop(name) for name in kind.extras if name in owner}
     return stored(kind, owner, kind.schema.check(body), extra)
 
 
@@ -158,7 +158,7 @@ def again(kind: Kind, before: Document, change: Callable[[Any], None]) -> Docume
     """Return the document of a record after a change of its message."""
     message: Any = message_of(kind, before[PB])
     change(message)
-    extra = {name: getattr(message, name) for name in (*kind.extras, *kind.unprinted)}
+    extra = {name: getattr(message, name) for name in kind.extras}
     lists = {name: value if isinstance(value, str) else list(value) for name, value in extra.items()}
     return stored(kind, before["owner"], kind.schema.check(kind.schema.from_proto(message)), lists)
 
