@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
 from server import readiness, tls
-from server.auth import Authenticator, authenticator_of
+from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
 from server.interceptors import chain

@@ -9,8 +9,8 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 
-from server.credentials import Metadata
 from server.errors import DeadlineExceededError, RollcallError, UnavailableError
+from server.metadata import Metadata
 from server.store.failures import deadline
 
 T = TypeVar("T")

@@ -10,12 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from server.commands import tokens
-from server.embedded.child import ServiceError
-from server.embedded.service import find_service
-from server.embedded.signals import Signals
-from server.errors import RollcallError
-from server.key_cli import app as keys
-from server.options import (
+from server.commands.options import (
     ClientId,
     DataDir,
     DeveloperId,
@@ -27,6 +22,11 @@ from server.options import (
     lifetime_of,
     settings_of,
 )
+from server.embedded.child import ServiceError
+from server.embedded.service import find_service
+from server.embedded.signals import Signals
+from server.errors import RollcallError
+from server.key_cli import app as keys
 from server.settings import SettingsError, load
 
 HELP = """List the sessions of four systems, over gRPC and REST.
@@ -161,7 +161,7 @@ def import_records(
       agent          {"viewers": ["*", "user:ID", "group:ID"]}; the body is {"rid": RID}
     """
     from server.commands import importing  # noqa: PLC0415 # the store is slow to load for the other commands
-    from server.importer import Report  # noqa: PLC0415 # as above
+    from server.commands.import_lines import Report  # noqa: PLC0415 # as above
 
     report = Report()
     try:

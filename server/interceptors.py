@@ -10,8 +10,8 @@ import grpc
 import structlog
 
 from server.calls import Context, abort, metadata_of
-from server.credentials import request_id
 from server.errors import RollcallError
+from server.metadata import request_id
 from server.observability.metrics import CallMetrics, MethodMetrics
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from typing import Annotated
 
 import typer
 
-from server.embedded.service import find_service
-from server.options import (
+from server.commands.options import (
     ClientId,
     DataDir,
     DeveloperId,
@@ -17,6 +16,7 @@ from server.options import (
     lifetime_of,
     settings_of,
 )
+from server.embedded.service import find_service
 
 app = typer.Typer(
     name="key",

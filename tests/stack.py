@@ -20,8 +20,8 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from server.app import KINDS
 from server.commands import tokens
+from server.commands.import_lines import Line, Report, import_lines
 from server.embedded.service import find_service
-from server.importer import Line, Report, import_lines
 from server.records.caller import Caller
 from server.records.violation import FieldError
 from server.settings import Settings

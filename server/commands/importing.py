@@ -15,7 +15,7 @@ from rich.progress import (
 from server import demo
 from server.app import KINDS
 from server.commands.bars import bar
-from server.importer import Line, Report, import_lines
+from server.commands.import_lines import Line, Report, import_lines
 from server.records import robot_message
 from server.records.violation import FieldError
 from server.settings import Settings

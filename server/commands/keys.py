@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import orjson
 
-from server.api_keys import new_key
+from server.auth.api_keys import new_key
 from server.records.caller import Caller
 from server.settings import Settings
 from server.store import driver

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import jwt
 
-from server.claims import claims_of
+from server.auth.claims import claims_of
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError
 

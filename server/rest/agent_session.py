@@ -11,9 +11,10 @@ import grpc
 import orjson
 
 from server.access import accessible_page
-from server.auth import Authenticator
-from server.credentials import bearer, header
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer
 from server.errors import EXPIRED, MISSING, PermissionDeniedError, RollcallError, UnauthenticatedError
+from server.metadata import header
 from server.page_tokens import PageTokenError, PageTokens
 from server.records import agent_session
 from server.records.caller import Caller

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from google.protobuf.descriptor import Descriptor
 
-from server.credentials import Metadata, header, request_id
+from server.metadata import Metadata, header, request_id
 
 ECHO_CHARS = 1000
 """How much of the caller's own input an error repeats."""

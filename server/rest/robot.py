@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import orjson
 
-from server.auth import Authenticator
-from server.credentials import bearer, cookie
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer, cookie
 from server.errors import NotFoundError, PermissionDeniedError, RateLimitedError, RollcallError
 from server.records import robot, robot_message, robot_session
 from server.records.fields import XID

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import grpc
 from pydantic import BaseModel, ValidationError
 
-from server.auth import Authenticator
-from server.credentials import bearer_or_bare
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer_or_bare
 from server.errors import RollcallError
 from server.records import anyjson, session
 from server.records.kind import JSON

@@ -5,9 +5,10 @@ from itertools import chain
 
 import grpc
 
-from server.auth import Authenticator
-from server.credentials import Metadata, bearer, cookie
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer, cookie
 from server.errors import RollcallError
+from server.metadata import Metadata
 from server.records import user_session
 from server.records.kind import JSON
 from server.rest.answer import ErrorAnswer, joined

@@ -11,10 +11,11 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from server.auth import Authenticator
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer_or_bare
 from server.calls import Context, Limits, abort, metadata_of
-from server.credentials import Metadata, bearer_or_bare
 from server.errors import InvalidArgumentError, RollcallError
+from server.metadata import Metadata
 from server.records.caller import Caller
 from server.services.paths import PathKey, path_keys
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
-from server.credentials import Metadata, header
 from server.errors import InvalidArgumentError
+from server.metadata import Metadata, header
 
 _VERBS = ("get", "post", "patch", "delete")
 _VARIABLE = re.compile(r"\{([a-z_]+(?:\.[a-z_]+)+)\}")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.app import KINDS
-from server.importer import read_line
+from server.commands.import_lines import read_line
 from server.records import robot_message
 from server.records.kind import JSON, Kind, Stored
 from server.records.violation import FieldError

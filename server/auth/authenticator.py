@@ -7,9 +7,9 @@ here as one Caller or one error.
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
-from server.api_keys import ApiKeys
+from server.auth.api_keys import ApiKeys
+from server.auth.jwts import Jwts, jwts_of
 from server.errors import EXPIRED, MISSING, REVOKED, UnauthenticatedError, UnavailableError
-from server.jwts import Jwts, jwts_of
 from server.records.caller import Caller
 from server.settings import Settings
 from server.store.api_keys import StoredKeys
@@ -102,7 +102,7 @@ def authenticator_of(settings: Settings, stored_keys: StoredKeys | None = None) 
     if stored_keys is not None:
         sources.append(ApiKeys(stored_keys, settings))
     if settings.introspection_url is not None:
-        from server.introspection import introspection_of  # noqa: PLC0415 # httpx is slow to load
+        from server.auth.introspection import introspection_of  # noqa: PLC0415 # httpx is slow to load
 
         introspection = introspection_of(settings, jwts=jwts is None)
         if introspection is not None:

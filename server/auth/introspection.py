@@ -8,12 +8,12 @@ from urllib.parse import quote_plus
 
 import httpx
 
-from server.api_keys import is_own
-from server.claims import caller_of
+from server.auth.api_keys import is_own
+from server.auth.claims import caller_of
+from server.auth.jwts import is_jwt
+from server.auth.remembered import Known, Remembered
 from server.errors import EXPIRED, IssuerUnavailableError, UnauthenticatedError
-from server.jwts import is_jwt
 from server.records.caller import Caller
-from server.remembered import Known, Remembered
 from server.settings import Settings
 
 ANSWER_SECONDS = 3.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cachetools import TLRUCache, TTLCache
 
-from server.digests import digest
+from server.auth.digests import digest
 from server.records.caller import Caller
 
 KNOWN = 10_000

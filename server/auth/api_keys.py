@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from server.claims import caller_of, claims_of
-from server.digests import keyed, plain
+from server.auth.claims import caller_of, claims_of
+from server.auth.digests import keyed, plain
+from server.auth.remembered import Known, Remembered
 from server.errors import EXPIRED, UnauthenticatedError
 from server.records.caller import Caller
-from server.remembered import Known, Remembered
 from server.settings import Settings, SettingsError
 from server.store.api_keys import StoredKeys
 from server.store.failures import deadline

@@ -5,12 +5,12 @@ import time
 import jwt
 from cachetools import TLRUCache
 
-from server.claims import caller_of
-from server.digests import digest
+from server.auth.claims import caller_of
+from server.auth.deny_list import DenyList, deny_list_of
+from server.auth.digests import digest
+from server.auth.jwks import Keys, keys_of
 from server.errors import EXPIRED, REVOKED, UnauthenticatedError
-from server.keys import Keys, keys_of
 from server.records.caller import Caller
-from server.revocation import DenyList, deny_list_of
 from server.settings import Settings
 
 CACHED_TOKENS = 10_000

@@ -1,18 +1,9 @@
 """Where a call carries credentials: the authorization header and cookies."""
 
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from urllib.parse import unquote
 
-Metadata = Sequence[tuple[str, str | bytes]]
-
-
-def header(metadata: Metadata, name: str) -> str | None:
-    """Return the first value of a header, None if there is none."""
-    for key, value in metadata:
-        if key == name:
-            return value if isinstance(value, str) else value.decode("latin-1")
-    return None
+from server.metadata import Metadata, header
 
 
 def bearer(metadata: Metadata) -> Iterator[str]:
@@ -39,11 +30,3 @@ def cookie(metadata: Metadata, name: str) -> Iterator[str]:
                     if content:
                         yield unquote(content.strip('"'))
                     return
-
-
-def request_id(metadata: Metadata) -> str | None:
-    """Return the id that the proxy gave the request; None for what a caller made up."""
-    try:
-        return str(uuid.UUID(header(metadata, "x-request-id") or ""))
-    except ValueError:
-        return None
