@@ -89,8 +89,8 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
     agents = AgentSessionRest(reads, authenticator, tokens)
     site = SiteRest(users)
     return {
-        "ListUserSessions": rest.Route(users, users.list_user_sessions, streams=True),
-        "ListSessions": rest.Route(sessions, sessions.list_sessions, streams=True),
+        "ListUserSessions": rest.Route(users, users.list_user_sessions),
+        "ListSessions": rest.Route(sessions, sessions.list_sessions),
         "ListRobotSessions": rest.Route(robots, robots.list_robot_sessions),
         "GetRobotSession": rest.Route(robots, robots.get_robot_session),
         "ListRobots": rest.Route(robots, robots.list_robots),

@@ -1,13 +1,19 @@
-"""What a REST module answers: a body in chunks, or an error in its contract's words."""
+"""What a REST module answers: a body, its chunks, or an error in its contract's words."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
+
+from server.records.kind import JSON
+from server.records.query import Query
+from server.store.reads import Reads, at_once
 
 JSON_TYPE = "application/json"
 
-Chunks = AsyncIterator[bytes]
+Chunks = AsyncGenerator[tuple[bytes, bool], None]
+"""A body that is too long for the memory, in parts, each with whether it is the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,16 @@ class ContractError(Exception):
         self.answer = answer
 
 
-async def joined(batches: AsyncIterator[tuple[list[bytes], bool]], opening: bytes, closing: bytes) -> Chunks:
-    """Yield stored items as one JSON array between `opening` and `closing`.
+async def array(reads: Reads, query: Query, opening: bytes, closing: bytes) -> bytes | Chunks:
+    """Return a list as one JSON array between `opening` and `closing`: whole if it is short."""
+    if at_once(query):
+        rows = await reads.find(query, JSON)
+        return opening + b",".join(map(itemgetter(JSON), rows)) + closing
+    return _chunks(reads.stream(query, JSON), opening, closing)
 
-    `closing` goes out only when the store has said that there is no more.
-    """
+
+async def _chunks(batches: AsyncIterator[tuple[list[bytes], bool]], opening: bytes, closing: bytes) -> Chunks:
+    """Yield stored items; `closing` goes out only when the store has said that there is no more."""
     chunk, separator = opening, b""
     async for items, last in batches:
         if items:
@@ -59,5 +70,5 @@ async def joined(batches: AsyncIterator[tuple[list[bytes], bool]], opening: byte
         if last:
             chunk += closing
         if chunk:
-            yield chunk
+            yield chunk, last
         chunk = b""

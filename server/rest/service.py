@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from rollcall.v1 import rest_pb2
 
 from server.calls import Context, Limits, end, metadata_of
 from server.errors import RollcallError
-from server.rest.answer import JSON_TYPE, ContractError, Document, ErrorAnswer
+from server.rest.answer import JSON_TYPE, Chunks, ContractError, Document, ErrorAnswer
 from server.rest.call import RestCall, read_fields, rest_call
 
 CHUNK_BYTES = 1 << 20
@@ -33,14 +33,10 @@ class RestModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One RPC of RestService: the contract that it belongs to, and what answers it.
-
-    `answer` returns a body or a document, or yields a body in chunks if `streams`.
-    """
+    """One RPC of RestService: the contract that it belongs to, and what answers it."""
 
     module: RestModule
-    answer: Callable[[RestCall], Any]
-    streams: bool = False
+    answer: Callable[[RestCall], Coroutine[Any, Any, bytes | Chunks | Document]]
 
 
 def handlers(routes: dict[str, Route], limits: Limits) -> grpc.GenericRpcHandler:
@@ -53,40 +49,43 @@ def handlers(routes: dict[str, Route], limits: Limits) -> grpc.GenericRpcHandler
 
 
 def _handler(name: str, route: Route, limits: Limits) -> "grpc.RpcMethodHandler[Any, Any]":
-    read = partial(read_fields, _SERVICE.methods_by_name[name].input_type)
-    if route.streams:
-        return grpc.unary_stream_rpc_method_handler(partial(_stream, route, limits), read)
-    return grpc.unary_unary_rpc_method_handler(partial(_unary, route, limits), read)
+    method = _SERVICE.methods_by_name[name]
+    answer = partial(_answer, route, limits, streams=method.server_streaming)
+    # Streaming ones too: what they return goes out together with the status, in one step instead of two.
+    return grpc.unary_unary_rpc_method_handler(answer, partial(read_fields, method.input_type))
 
 
-async def _unary(route: Route, limits: Limits, fields: dict[str, str], context: Context) -> bytes:
+async def _answer(
+    route: Route, limits: Limits, fields: dict[str, str], context: Context, *, streams: bool
+) -> bytes:
     call = rest_call(fields, metadata_of(context))
-    answer: Callable[[RestCall], Coroutine[Any, Any, bytes | Document]] = route.answer
     async with _errors_as_of(route, call, context):
-        body = await limits.run(context, answer(call))
-        if isinstance(body, bytes):
-            return _http_body(body)
-        await context.send_initial_metadata(tuple(body.headers.items()))
-        return _http_body(body.data, body.content_type)
+        body = await limits.run(context, route.answer(call))
+        if isinstance(body, Document):
+            await context.send_initial_metadata(tuple(body.headers.items()))
+            return _http_body(body.data, body.content_type)
+        if not isinstance(body, bytes):
+            async with aclosing(body) as chunks:
+                body = await _all_but_last(chunks, limits, context)
+        return _http_body(await _all_but_end(body, context) if streams else body)
 
 
-async def _stream(
-    route: Route, limits: Limits, fields: dict[str, str], context: Context
-) -> AsyncIterator[bytes]:
-    call = rest_call(fields, metadata_of(context))
-    chunks: AsyncIterator[bytes] = route.answer(call)
-    async with _errors_as_of(route, call, context):
-        while True:
-            # Each chunk has its time: a slow reader may take longer than a call.
-            chunk = await limits.run(context, _next(chunks))
-            if chunk is None:
-                return
-            for start in range(0, len(chunk), CHUNK_BYTES):
-                yield _http_body(chunk[start : start + CHUNK_BYTES])
+async def _all_but_last(chunks: Chunks, limits: Limits, context: Context) -> bytes:
+    """Write a body's chunks; return the last one."""
+    while True:
+        # Each chunk has its time: a slow reader may take longer than a call.
+        chunk, last = await limits.run(context, anext(chunks))
+        if last:
+            return chunk
+        await context.write(_http_body(await _all_but_end(chunk, context)))
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
-    return await anext(chunks, None)
+async def _all_but_end(data: bytes, context: Context) -> bytes:
+    """Write what is too much for one message; return the rest."""
+    end_ = (len(data) - 1) // CHUNK_BYTES * CHUNK_BYTES
+    for start in range(0, end_, CHUNK_BYTES):
+        await context.write(_http_body(data[start : start + CHUNK_BYTES]))
+    return data[end_:] if end_ else data
 
 
 @asynccontextmanager

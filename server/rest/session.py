@@ -1,6 +1,6 @@
 """Julep's `GET /sessions`: the tenant's sessions, by limit and offset."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import grpc
@@ -10,8 +10,7 @@ from server.auth.authenticator import Authenticator
 from server.auth.credentials import bearer_or_bare
 from server.errors import RollcallError
 from server.records import anyjson, session
-from server.records.kind import JSON
-from server.rest.answer import ContractError, ErrorAnswer, joined
+from server.rest.answer import Chunks, ContractError, ErrorAnswer, array
 from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
@@ -45,8 +44,8 @@ class SessionRest:
         self._reads = reads
         self._authenticator = authenticator
 
-    async def list_sessions(self, call: RestCall) -> AsyncIterator[bytes]:
-        """Yield `{"items": […]}`."""
+    async def list_sessions(self, call: RestCall) -> bytes | Chunks:
+        """Return `{"items": […]}`."""
         caller = await self._authenticator.identify(bearer_or_bare(call.metadata))
         parameters = _parameters(call.query)
         query = session.owned_by(
@@ -57,8 +56,7 @@ class SessionRest:
             parameters.direction,
             metadata_filter(call.query),
         )
-        async for chunk in joined(self._reads.stream(query, JSON), b'{"items":[', b"]}"):
-            yield chunk
+        return await array(self._reads, query, b'{"items":[', b"]}")
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's
         """Return an error in Julep's words."""

@@ -1,6 +1,5 @@
 """The coding tutor's `GET /session`: a bare array of the caller's own sessions."""
 
-from collections.abc import AsyncIterator
 from itertools import chain
 
 import grpc
@@ -10,8 +9,7 @@ from server.auth.credentials import bearer, cookie
 from server.errors import RollcallError
 from server.metadata import Metadata
 from server.records import user_session
-from server.records.kind import JSON
-from server.rest.answer import ErrorAnswer, joined
+from server.rest.answer import Chunks, ErrorAnswer, array
 from server.rest.call import RestCall
 from server.store.reads import Reads
 
@@ -41,12 +39,11 @@ class UserSessionRest:
         self._reads = reads
         self._authenticator = authenticator
 
-    async def list_user_sessions(self, call: RestCall) -> AsyncIterator[bytes]:
-        """Yield the array, `updatedAt` descending, then `uuid`."""
+    async def list_user_sessions(self, call: RestCall) -> bytes | Chunks:
+        """Return the array, `updatedAt` descending, then `uuid`."""
         caller = await self._authenticator.identify(_credentials(call.metadata))
         query = user_session.owned_by({"user_id": caller.sub})
-        async for chunk in joined(self._reads.stream(query, JSON), b"[", b"]"):
-            yield chunk
+        return await array(self._reads, query, b"[", b"]")
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's
         """Return an error in the tutor's words."""

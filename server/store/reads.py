@@ -67,15 +67,19 @@ class Reads:
 
     async def page(self, query: Query, form: str, max_bytes: float, *also: str) -> tuple[Rows, bool]:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
-        page: Rows = []
-        taken, last = 0, True
         if query.limit == 0:
-            return page, False
-        async for rows, last in self._batches(query.one_more(), form, *also):  # noqa: B007 # used below
-            page += rows
-            taken += _bytes_of(rows, form)
-            if taken > max_bytes:
-                break
+            return [], False
+        wanted, last = query.one_more(), True
+        if at_once(wanted):
+            page = await self.find(wanted, form, *also)
+            taken = _bytes_of(page, form)
+        else:
+            page, taken = [], 0
+            async for rows, last in self._batches(wanted, form, *also):  # noqa: B007 # used below
+                page += rows
+                taken += _bytes_of(rows, form)
+                if taken > max_bytes:
+                    break
         kept = min(len(page) if taken <= max_bytes else _fitting(page, form, max_bytes), query.limit)
         return page[:kept], len(page) > kept or not last
 
@@ -88,7 +92,7 @@ class Reads:
         it take about BATCH_BYTES.
         """
         size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
-        if left <= size:
+        if at_once(query):
             yield await self.find(query, form, *also), True
             return
         order = [name for name, _ in query.order]
@@ -193,6 +197,11 @@ class Reads:
             if row is not None:
                 rendered[row["id"]] = rerendered(kind, row[PB])
         return rendered
+
+
+def at_once(query: Query) -> bool:
+    """Return whether a list is so short that one find takes it whole."""
+    return query.limit <= FIRST_BATCH[bool(query.kind.heavy)]
 
 
 def _bytes_of(rows: Rows, form: str) -> int:
