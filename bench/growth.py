@@ -3,7 +3,9 @@
 CPU time a request, over server, Envoy and mongod:
 - the first page of every list, with 1,000 records of the owner and with RECORDS;
 - a page behind a token, near the beginning and near the end;
-- the page at an offset or page number far down, against the first.
+- the page at an offset or page number far down, against the first, and what MongoDB alone takes
+  to count that many keys of the index: the floor of every answer that begins by number;
+- a list of 40 MB.
 """
 
 import argparse
@@ -13,9 +15,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
+from random import Random
 from statistics import median
+from urllib.request import Request, urlopen
 
 import grpc
+import pymongo
 from google.protobuf.message import Message
 from rollcall.v1 import agent_session_pb2 as agents
 from rollcall.v1 import robot_pb2 as robots
@@ -23,6 +29,7 @@ from rollcall.v1 import session_pb2 as sessions
 from rollcall.v1 import user_session_pb2 as users
 
 from bench import kinds, load, machine, store
+from bench.comparison import ROUNDS, Bound, Row, compared
 from bench.load import CONNECTIONS, Call, Owner
 from bench.parts import (
     FOLDER,
@@ -34,16 +41,21 @@ from bench.parts import (
     start_mongod,
     start_rollcall,
 )
+from server import app
 from server.commands import tokens
+from server.embedded import mongod
 from server.records.caller import Caller
 
 SMALL = 1000
 RECORDS = 200_000
 DEPTH = 100_000
+WALKS = 20
+HEAVY = "user sessions"
+HEAVY_RECORDS, HEAVY_CHARS = 40, 1 << 20
+"""Of a list of 40 MB."""
 PAGE = 20
 STRIDE = 1000
 """Records that a token is moved on at a time."""
-ROUNDS = 5
 SECONDS = 1
 FEWEST_CALLS, MOST_CALLS = 5, 100
 """Of each connection, in a round."""
@@ -74,7 +86,7 @@ class Grown:
 
 KINDS = (
     Grown(
-        "user sessions",
+        HEAVY,
         kinds.user_sessions,
         "rollcall.v1.UserSessionService/ListUserSessions",
         users.ListUserSessionsRequest,
@@ -117,6 +129,7 @@ class Server:
 
     def __init__(self, parts: Parts, mongo: Part, mongo_port: int, database: str) -> None:
         settings, environment = settings_of(mongo_port, database)
+        self.database = database
         self._owner = Owner("-", tokens.sign(settings, CALLER, timedelta(hours=6)))
         self._parts = {**start_rollcall(parts, database, settings, environment), "mongod": mongo}
         self._rest_port, self._grpc_port = settings.rest_port, settings.grpc_port
@@ -144,6 +157,20 @@ class Server:
         """Return the CPU milliseconds of a request."""
         return self._cost(lambda: load.rest(self._rest_port, path, self._owners_file, 0, SECONDS))
 
+    def long_list(self, path: str) -> tuple[float, float, int]:
+        """Return the CPU milliseconds of one list, those until its first byte came, and its bytes."""
+        before = self._cpu_seconds()
+        call = Request(
+            f"http://127.0.0.1:{self._rest_port}{path}",
+            headers={"authorization": f"Bearer {self._owner.token}"},
+        )
+        start = time.monotonic()
+        with urlopen(call, timeout=30) as response:  # noqa: S310 # always http
+            response.read(1)
+            first = time.monotonic() - start
+            size = 1 + len(response.read())
+        return (self._cpu_seconds() - before) * 1000, first * 1000, size
+
     def _cost(self, run: Callable[[], load.Load]) -> float:
         before = self._cpu_seconds()
         found = run()
@@ -153,30 +180,7 @@ class Server:
         return sum(part.cpu_seconds() for part in self._parts.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One comparison: milliseconds of CPU here and there, and how many times more there may be."""
-
-    text: str
-    here: float
-    there: float
-    bound: float
-
-    def markdown(self) -> str:
-        """Return it as a row of the table."""
-        ratio = self.there / self.here
-        mark = "✓" if ratio <= self.bound else "✗"
-        return f"| {self.text} | {self.here:.2f} | {self.there:.2f} | {ratio:.2f} | ≤ {self.bound} {mark} |"
-
-
-def _compared(text: str, bound: float, here: Callable[[], float], there: Callable[[], float]) -> Row:
-    """Return a comparison of medians, measured in turns so that noise falls on both."""
-    here(), there()
-    found = [(here(), there()) for _ in range(ROUNDS)]
-    return Row(text, median(pair[0] for pair in found), median(pair[1] for pair in found), bound)
-
-
-def measure(records: int) -> Iterator[Row]:
+def measure(records: int) -> Iterator[Row | Bound]:
     """Yield the comparisons of every kind."""
     machine.install_tools()
     logs = FOLDER / "logs"
@@ -188,10 +192,39 @@ def measure(records: int) -> Iterator[Row]:
         try:
             mongo, port = start_mongod(parts, data)
             small, large = (_server(parts, mongo, port, kind, count) for count in (SMALL, records))
-            yield from _pages(kind, small, large, records)
+            walk = partial(_walk_cost, mongo, port, large.database, kind, min(DEPTH, records - 2 * PAGE))
+            yield from _pages(kind, small, large, records, walk)
+            if kind.name == HEAVY:
+                yield from _long_list(parts, mongo, port)
         finally:
             parts.close()
     shutil.rmtree(data, ignore_errors=True)
+
+
+def _walk_cost(mongo: Part, port: int, database: str, kind: Grown, depth: int) -> float:
+    """Return the CPU milliseconds that MongoDB takes to walk so many keys of an index and read no record."""
+    name = next(kind.lines(1))["kind"]
+    (collection,) = (each.collection for each in app.KINDS if each.name == name)
+    with pymongo.MongoClient[dict[str, object]](mongod.uri(port)) as client:
+        walk = client[database][collection].find({}, {"_id": 1}, sort=[("_id", 1)], skip=depth, limit=PAGE)
+        before = mongo.cpu_seconds()
+        for _ in range(WALKS):
+            if len(walk.clone().to_list()) != PAGE:
+                raise BenchError(f"{collection} has no page {depth:,} down")
+        return (mongo.cpu_seconds() - before) * 1000 / WALKS
+
+
+def _long_list(parts: Parts, mongo: Part, port: int) -> Iterator[Bound]:
+    database = "heavy"
+    dice = Random(0)
+    text = "".join(dice.choices("abcdefghijklmnopqrstuvwxyz0123456789 ", k=HEAVY_CHARS))
+    store.import_lines(port, database, kinds.user_sessions(HEAVY_RECORDS, context=text))
+    store.warm(port, database)
+    server = Server(parts, mongo, port, database)
+    lists = [server.long_list("/session") for _ in range(ROUNDS + 1)][1:]
+    size = lists[0][2]
+    yield Bound(f"{HEAVY}, REST: a list of {size / 1e6:.0f} MB", median(cpu for cpu, _, _ in lists), 300)
+    yield Bound(f"{HEAVY}, REST: first byte of it, on the clock", median(first for _, first, _ in lists), 100)
 
 
 def _server(parts: Parts, mongo: Part, port: int, kind: Grown, count: int) -> Server:
@@ -204,16 +237,18 @@ def _server(parts: Parts, mongo: Part, port: int, kind: Grown, count: int) -> Se
     return Server(parts, mongo, port, database)
 
 
-def _pages(kind: Grown, small: Server, large: Server, records: int) -> Iterator[Row]:
+def _pages(
+    kind: Grown, small: Server, large: Server, records: int, walk: Callable[[], float]
+) -> Iterator[Row]:
     first = kind.request(page_size=PAGE)
-    yield _compared(
+    yield compared(
         f"{kind.name}, gRPC: first page of {SMALL:,}, of {records:,}",
         1.3,
         lambda: small.grpc_cost(kind.method, first),
         lambda: large.grpc_cost(kind.method, first),
     )
     near, far = _tokens(kind, large, records)
-    yield _compared(
+    yield compared(
         f"{kind.name}, gRPC: behind a token at {PAGE}, at {far[0]:,}",
         1.2,
         lambda: large.grpc_cost(kind.method, near),
@@ -222,16 +257,22 @@ def _pages(kind: Grown, small: Server, large: Server, records: int) -> Iterator[
     depth = min(DEPTH, records - 2 * PAGE)
     if kind.far_fields is not None:
         skipping = kind.request(**kind.far_fields(depth))
-        yield _compared(
+        yield compared(
             f"{kind.name}, gRPC: first page, {depth:,} down by number",
             15,
             lambda: large.grpc_cost(kind.method, first),
             lambda: large.grpc_cost(kind.method, skipping),
         )
+        yield compared(
+            f"{kind.name}: first page, MongoDB alone over {depth:,} keys of the index",
+            None,
+            lambda: large.grpc_cost(kind.method, first),
+            walk,
+        )
     path = kind.path
     if path is None:
         return
-    yield _compared(
+    yield compared(
         f"{kind.name}, REST: first page of {SMALL:,}, of {records:,}",
         1.3,
         lambda: small.rest_cost(path),
@@ -239,7 +280,7 @@ def _pages(kind: Grown, small: Server, large: Server, records: int) -> Iterator[
     )
     if kind.far_path is not None:
         far_path = kind.far_path(depth)
-        yield _compared(
+        yield compared(
             f"{kind.name}, REST: first page, {depth:,} down by number",
             15,
             lambda: large.rest_cost(path),

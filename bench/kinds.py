@@ -17,8 +17,8 @@ _XID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _TEXT = "What was said at the desk, and what came of it. " * 6
 
 
-def user_sessions(count: int, user: str = USER) -> Iterator[Line]:
-    """Yield user sessions of one user."""
+def user_sessions(count: int, user: str = USER, context: str = _TEXT) -> Iterator[Line]:
+    """Yield user sessions of one user, each with a text of the caller's choice."""
     for identifier, moment in _records(count):
         body = {
             "uuid": str(uuid.UUID(int=identifier, version=4)),
@@ -33,7 +33,7 @@ def user_sessions(count: int, user: str = USER) -> Iterator[Line]:
             "language": "en",
             "easyMode": None,
             "responseMode": "text",
-            "llmContext": _TEXT,
+            "llmContext": context,
             "tutorial": {"isTutorial": False, "tutorialId": None, "progress": 0},
             "stats": {
                 "totalConnectingTime": 1,

@@ -107,10 +107,12 @@ def serve() -> None:
         except workers.WorkerError:
             raise typer.Exit(2) from None
         return
+    import uvloop  # noqa: PLC0415 # as below
+
     from server import app as application  # noqa: PLC0415 # only a worker needs the whole service
 
     with metrics.served(settings, for_workers=False):
-        asyncio.run(application.serve(settings))
+        uvloop.run(application.serve(settings))
 
 
 @app.command("token")
