@@ -6,11 +6,24 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+import grpc
+
 from server.records.kind import JSON
 from server.records.query import Query
 from server.store.reads import Reads, at_once
 
 JSON_TYPE = "application/json"
+
+HTTP_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+"""The status of a code where a contract has no other; of codes that are not here, 500."""
 
 Chunks = AsyncGenerator[tuple[bytes, bool], None]
 """A body that is too long for the memory, in parts, each with whether it is the last."""

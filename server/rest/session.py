@@ -10,22 +10,14 @@ from server.auth.authenticator import Authenticator
 from server.auth.credentials import bearer_or_bare
 from server.errors import RollcallError
 from server.records import anyjson, session
-from server.rest.answer import Chunks, ContractError, ErrorAnswer, array
+from server.rest.answer import HTTP_STATUS, Chunks, ContractError, ErrorAnswer, array
 from server.rest.call import RestCall, echoed
 from server.store.reads import Reads
 
 INT64 = range(2**63)
 FILTER = "metadata_filter"
 
-_STATUS = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 403,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-}
+_STATUS = HTTP_STATUS | {grpc.StatusCode.UNAUTHENTICATED: 403}
 
 
 class _Parameters(BaseModel):

@@ -2,27 +2,16 @@
 
 from itertools import chain
 
-import grpc
-
 from server.auth.authenticator import Authenticator
 from server.auth.credentials import bearer, cookie
 from server.errors import RollcallError
 from server.metadata import Metadata
 from server.records import user_session
-from server.rest.answer import Chunks, ErrorAnswer, array
+from server.rest.answer import HTTP_STATUS, Chunks, ErrorAnswer, array
 from server.rest.call import RestCall
 from server.store.reads import Reads
 
 COOKIES = ("better-auth.session_token", "__Secure-better-auth.session_token")
-_STATUS = {
-    grpc.StatusCode.INVALID_ARGUMENT: 400,
-    grpc.StatusCode.UNAUTHENTICATED: 401,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
-    grpc.StatusCode.UNAVAILABLE: 503,
-    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-}
 _TYPES = {
     400: "BAD_REQUEST",
     401: "UNAUTHORIZED",
@@ -47,7 +36,7 @@ class UserSessionRest:
 
     def error(self, error: RollcallError, call: RestCall) -> ErrorAnswer:  # noqa: ARG002 # as every contract's
         """Return an error in the tutor's words."""
-        status = _STATUS.get(error.code, 500)
+        status = HTTP_STATUS.get(error.code, 500)
         kind = _TYPES.get(status, "SERVER_ERROR")
         message = {401: "Unauthorized"}.get(status, error.message)
         if kind == "SERVER_ERROR":

@@ -10,10 +10,9 @@ import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import structlog
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
@@ -23,13 +22,13 @@ from server.errors import (
     InvalidArgumentError,
     NotFoundError,
     PermissionDeniedError,
-    shortened,
 )
 from server.records import times
 from server.records.caller import Caller
 from server.records.fields import NAME, Codec
 from server.records.kind import PB, Document, Kind, Owner, message_of, stored, unframed
 from server.records.violation import FieldError
+from server.services import masks
 from server.store.reads import Reads
 from server.store.writes import (
     Creation,
@@ -51,7 +50,6 @@ audit = structlog.get_logger("server.audit")
 
 Visible = Callable[[Document], Awaitable[bool]]
 """Whether the caller sees a record, by the stored fields that decide it."""
-
 
 Complete = Callable[[Any, Owner], None]
 """Sets what a new record's writer left out, from its owner."""
@@ -100,6 +98,11 @@ class Resources:
             raise self._missing(key)
         return unframed(row[PB])
 
+    async def require(self, owner: Owner, key: str) -> None:
+        """Raise NotFoundError if there is no such record."""
+        if await self._reads.get(self._kind, owner, key) is None:
+            raise self._missing(key)
+
     async def create(self, caller: Caller, request: Any, owned: Owned) -> bytes:
         """Store a new record and return its message."""
         require_writer(caller)
@@ -132,7 +135,7 @@ class Resources:
         require_writer(caller)
         message = getattr(request, self._field)
         key = self._required_key(getattr(message, self._kind.key), f"{self._field}.{self._kind.key}")
-        paths = self._paths(message, request.update_mask)
+        mask = masks.of(message, request.update_mask, self._field)
         while True:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
@@ -149,7 +152,7 @@ class Resources:
                 raise self._missing(key)
             if message.etag and message.etag != row["etag"]:
                 raise self._stale(key)
-            document = self._changed(row, message, paths, owned)
+            document = self._changed(row, message, mask, owned)
             try:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:
@@ -261,13 +264,12 @@ class Resources:
         except FieldError as error:
             raise InvalidArgumentError(f"{path}.{error.proto_path}".rstrip("."), error.rule) from None
 
-    def _changed(self, row: Document, message: Any, paths: FieldMask, owned: Owned) -> Document:
+    def _changed(self, row: Document, message: Any, mask: FieldMask, owned: Owned) -> Document:
         current: Any = message_of(self._kind, row[PB])
         extra = {name: getattr(current, name) for name in self._kind.extras}
-        _set_parents(message, paths)
-        paths.MergeMessage(message, current, replace_message_field=True, replace_repeated_field=True)
+        masks.merge(message, current, mask)
         setattr(current, self._kind.key, getattr(message, self._kind.key))
-        if self._kind.changed and not _covers(paths, self._kind.changed):
+        if self._kind.changed and not masks.covers(mask, self._kind.changed):
             *parents, last = self._kind.changed.split(".")
             parent = current
             for name in parents:
@@ -276,19 +278,6 @@ class Resources:
         for name in self._kind.extras.keys() - self._kind.optional_extras:
             extra[name] = list(getattr(current, name))
         return self._document(current, Owned(owned.owner, extra), self._field)
-
-    def _paths(self, message: Message, mask: FieldMask) -> FieldMask:
-        """Return which fields an update takes: the mask's, all for `*`, the populated ones for none."""
-        if list(mask.paths) == ["*"]:
-            return FieldMask(paths=[field.name for field in message.DESCRIPTOR.fields])
-        if not mask.paths:
-            return FieldMask(paths=[field.name for field, _ in message.ListFields()])
-        for path in mask.paths:
-            if not FieldMask(paths=[path]).IsValidForDescriptor(cast("Descriptor", message.DESCRIPTOR)):
-                raise InvalidArgumentError(
-                    "update_mask", f"{shortened(path)!r} is not a field of {self._field}"
-                )
-        return mask
 
     def _required_key(self, key: str, field: str) -> str:
         if key:
@@ -317,16 +306,3 @@ def _check_distinct(request_ids: Sequence[str]) -> None:
         if request_id and request_id in seen:
             raise InvalidArgumentError(f"requests[{index}].request_id", "is that of an item before")
         seen.add(request_id)
-
-
-def _set_parents(message: Any, mask: FieldMask) -> None:
-    """Set what a mask's nested fields are in: MergeMessage would skip them, rather than clear them."""
-    for path in mask.paths:
-        parent = message
-        for name in path.split(".")[:-1]:
-            parent = getattr(parent, name)
-            parent.SetInParent()
-
-
-def _covers(mask: FieldMask, path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}.") for each in mask.paths)

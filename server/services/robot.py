@@ -59,7 +59,7 @@ class RobotService:
         size = page_size(request.page_size, DEFAULT_MESSAGES)
         if not request.session_id:
             raise InvalidArgumentError("session_id", "is required")
-        await self._sessions.get({}, request.session_id)
+        await self._sessions.require({}, request.session_id)
         query = robot_message.of_session(request.session_id, size)
         return await self._pages.answer(query, request, caller, pb.ListRobotMessagesResponse())
 
