@@ -109,8 +109,10 @@ def serve() -> None:
         return
     import uvloop  # noqa: PLC0415 # as below
 
+    from server import allocator  # noqa: PLC0415 # as below
     from server import app as application  # noqa: PLC0415 # only a worker needs the whole service
 
+    allocator.keep_freed_memory()
     with metrics.served(settings, for_workers=False):
         uvloop.run(application.serve(settings))
 

@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 
 from server.records.fields import Codec, Schema
 from server.records.violation import FieldError
+from server.records.wire import framed, unframed
 
 RENDERING_VERSION = 1
 JSON = f"json{RENDERING_VERSION}"
@@ -167,28 +168,6 @@ def tenant_of(message: Message) -> Document:
 def rendered(checked: Mapping[str, Any]) -> bytes:
     """Return a checked object as its REST contract prints it."""
     return orjson.dumps(checked)
-
-
-def framed(pb: bytes) -> bytes:
-    """Return a message as field 1 of the message around it."""
-    return b"\x0a" + _varint(len(pb)) + pb
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 0x7F:  # noqa: PLR2004 # seven bits a byte
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def unframed(item: bytes) -> bytes:
-    """Return the message inside a frame."""
-    start = 1
-    while item[start] & 0x80:
-        start += 1
-    return item[start + 1 :]
 
 
 def message_of(kind: Kind, pb: bytes) -> Message:

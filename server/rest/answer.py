@@ -69,19 +69,27 @@ async def array(reads: Reads, query: Query, opening: bytes, closing: bytes) -> b
     """Return a list as one JSON array between `opening` and `closing`: whole if it is short."""
     if at_once(query):
         rows = await reads.find(query, JSON)
-        return opening + b",".join(map(itemgetter(JSON), rows)) + closing
+        return _joined(list(map(itemgetter(JSON), rows)), opening, closing)
     return _chunks(reads.stream(query, JSON), opening, closing)
 
 
 async def _chunks(batches: AsyncIterator[tuple[list[bytes], bool]], opening: bytes, closing: bytes) -> Chunks:
     """Yield stored items; `closing` goes out only when the store has said that there is no more."""
-    chunk, separator = opening, b""
+    before = opening
     async for items, last in batches:
         if items:
-            chunk += separator + b",".join(items)
-            separator = b","
-        if last:
-            chunk += closing
-        if chunk:
-            yield chunk, last
-        chunk = b""
+            yield _joined(items, before, closing if last else b""), last
+            before = b","
+        elif last:
+            yield (opening if before == opening else b"") + closing, last
+
+
+def _joined(items: list[bytes], opening: bytes, closing: bytes) -> bytes:
+    """Return items in a row, taking them from their list: a page is copied once, and not kept."""
+    if not items:
+        return opening + closing
+    items[0] = opening + items[0]
+    items[-1] += closing
+    joined = b",".join(items)
+    items.clear()
+    return joined

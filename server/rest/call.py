@@ -8,11 +8,10 @@ from urllib.parse import parse_qsl
 from google.protobuf.descriptor import Descriptor
 
 from server.metadata import Metadata, header, request_id
+from server.records.wire import LENGTH_DELIMITED, read_varint
 
 ECHO_CHARS = 1000
 """How much of the caller's own input an error repeats."""
-
-LENGTH_DELIMITED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,8 @@ def read_fields(descriptor: Descriptor, data: bytes) -> dict[str, str]:
     position = 0
     try:
         while position < len(data):
-            tag, position = _varint(data, position)
-            length, position = _varint(data, position)
+            tag, position = read_varint(data, position)
+            length, position = read_varint(data, position)
             if tag & 7 != LENGTH_DELIMITED or tag >> 3 not in names:
                 break
             fields[names[tag >> 3]] = data[position : position + length].decode(errors="replace")
@@ -66,17 +65,6 @@ def read_fields(descriptor: Descriptor, data: bytes) -> dict[str, str]:
     except IndexError:
         pass  # A cut message means what came before the cut.
     return fields
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = data[position]
-        number |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
-        if byte < 0x80:  # noqa: PLR2004 # the continuation bit
-            return number, position
 
 
 def echoed(value: str) -> str:

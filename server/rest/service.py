@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 
 import grpc
@@ -13,6 +13,7 @@ from rollcall.v1 import rest_pb2
 
 from server.calls import Context, Limits, end, metadata_of
 from server.errors import RollcallError
+from server.records.wire import LENGTH_DELIMITED, varint
 from server.rest.answer import JSON_TYPE, Chunks, ContractError, Document, ErrorAnswer
 from server.rest.call import RestCall, read_fields, rest_call
 
@@ -20,6 +21,8 @@ CHUNK_BYTES = 1 << 20
 
 _SERVICE = rest_pb2.DESCRIPTOR.services_by_name["RestService"]
 _CODES = {400: grpc.StatusCode.INVALID_ARGUMENT, 422: grpc.StatusCode.INVALID_ARGUMENT}
+
+_DATA_TAG = bytes((HttpBody.DATA_FIELD_NUMBER << 3 | LENGTH_DELIMITED,))
 
 log = logging.getLogger(__name__)
 
@@ -110,5 +113,11 @@ async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) 
 
 
 def _http_body(data: bytes, content_type: str = JSON_TYPE) -> bytes:
-    body: bytes = HttpBody(content_type=content_type, data=data).SerializeToString()
-    return body
+    """Return a serialized HttpBody; `data`, the last of its fields, is copied once."""
+    return b"".join((_type_field(content_type), _DATA_TAG, varint(len(data)), data))
+
+
+@cache
+def _type_field(content_type: str) -> bytes:
+    field: bytes = HttpBody(content_type=content_type).SerializeToString()
+    return field

@@ -26,8 +26,9 @@ from server.errors import (
 from server.records import times
 from server.records.caller import Caller
 from server.records.fields import NAME, Codec
-from server.records.kind import PB, Document, Kind, Owner, message_of, stored, unframed
+from server.records.kind import PB, Document, Kind, Owner, message_of, stored
 from server.records.violation import FieldError
+from server.records.wire import unframed
 from server.services import masks
 from server.store.reads import Reads
 from server.store.writes import (

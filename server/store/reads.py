@@ -63,7 +63,9 @@ class Reads:
             yield [], True
             return
         async for rows, last in self._batches(query, form):
-            yield list(map(itemgetter(form), rows)), last
+            items = list(map(itemgetter(form), rows))
+            rows.clear()  # What a slow reader waits with is held once.
+            yield items, last
 
     async def page(self, query: Query, form: str, max_bytes: float, *also: str) -> tuple[Rows, bool]:
         """Return a page and whether there is more: up to the limit, or where it reaches `max_bytes`."""
