@@ -41,8 +41,9 @@ bench-growth: install ## Measure how lists cost as collections grow (RECORDS=200
 bench-profile: install ## Find where the time of a list goes
 	$(BIN)/python -m bench.profile
 
-generate: install ## Write generated/ from protos/
+generate: install ## Write generated/ from protos/, and the README's table of settings
 	deploy/generate generated
+	$(BIN)/python deploy/settings_table.py README.md
 
 check: install ## Lint, types, generated files, Envoy's configuration
 	deploy/check

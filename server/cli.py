@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from server.commands import tokens
 from server.commands.options import (
     ClientId,
     DataDir,
     DeveloperId,
+    Group,
     Groups,
     Permissions,
     Scopes,
@@ -27,7 +27,7 @@ from server.embedded.service import find_service
 from server.embedded.signals import Signals
 from server.errors import RollcallError
 from server.key_cli import app as keys
-from server.settings import SettingsError, load
+from server.settings import SettingsError, load, load_environment
 
 HELP = """List the sessions of four systems, over gRPC and REST.
 
@@ -52,7 +52,7 @@ Settings are environment variables that begin with ROLLCALL_, also in .env, or n
 """
 
 
-class _Group(TyperGroup):
+class _Group(Group):
     """Turns what an operator can mend into one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -103,7 +103,7 @@ def serve(
     """Run the gRPC server alone until SIGTERM; needs MongoDB and the keys that verify tokens."""
     from server.observability import logs, metrics  # noqa: PLC0415 # only the server logs and counts
 
-    settings = load(files=not no_files)
+    settings = load_environment() if no_files else load()
     logs.configure(settings.log_level)
     if settings.workers > 1:
         from server import workers  # noqa: PLC0415 # one process needs none

@@ -20,13 +20,24 @@ from server import settings_rules as rules
 from server import sources
 from server.sources import Given, Origin, SettingsError, variable
 
-__all__ = ["PREFIX", "SECRETS", "Secret", "Settings", "SettingsError", "checked", "environment_of", "load"]
+__all__ = [
+    "PREFIX",
+    "SECRETS",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "checked",
+    "environment_of",
+    "load",
+    "load_environment",
+]
 
 PREFIX = sources.PREFIX
 MIN_SECRET_BYTES = 32
 
 Secret = Literal["jwt_secret", "page_token_keys", "api_key_secret", "introspection_secret"]
 SECRETS: tuple[Secret, ...] = get_args(Secret)
+_TWINS = tuple((name, f"{name}_file") for name in SECRETS)
 _FOREIGN_SECRETS = frozenset(("introspection_secret",))
 """Those that somebody else has made, of whatever length."""
 
@@ -240,15 +251,18 @@ class Settings(BaseSettings):
         return text
 
 
-def load(*, files: bool = True, **overrides: object) -> Settings:
+def load(**overrides: object) -> Settings:
     """Return the settings of all sources, the overrides before them.
 
-    Raises SettingsError that names what is wrong and where it stands.  `files`: whether `.env` and the TOML
-    file are read.
+    Raises SettingsError that names what is wrong and where it stands.
     """
-    twins = [(name, f"{name}_file") for name in SECRETS]
-    found = sources.gather(Settings.model_fields, twins, files=files)
+    found = sources.gather(Settings.model_fields, _TWINS)
     return checked(found | {name: Given(value, sources.COMMAND_LINE) for name, value in overrides.items()})
+
+
+def load_environment() -> Settings:
+    """Return the settings of the environment alone, as another process of rollcall has put them there."""
+    return checked(sources.gather(Settings.model_fields, _TWINS, files=False))
 
 
 def checked(givens: Mapping[str, Given]) -> Settings:

@@ -62,7 +62,7 @@ def variable(name: str) -> str:
     return f"{PREFIX}{name}".upper()
 
 
-def gather(known: Collection[str], twins: Collection[tuple[str, str]], *, files: bool) -> Givens:
+def gather(known: Collection[str], twins: Collection[tuple[str, str]], *, files: bool = True) -> Givens:
     """Return what the sources say: the environment before `.env` before the TOML file.
 
     Of `twins`, two settings of which one is to be set, the nearer source decides.  Raises SettingsError

@@ -52,7 +52,7 @@ def as_toml(settings: Settings) -> str:
 
 
 def as_json(settings: Settings) -> str:
-    """Return the settings as one JSON object: of each its `value`, `source` and `line`; is it `hidden`?"""
+    """Return the settings as one JSON object: each with its value, source and line, and if it is hidden."""
     found = {}
     for name, shown, value in _shown(settings):
         origin = settings.origin(name)
