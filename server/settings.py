@@ -1,9 +1,8 @@
 """Settings: each from the nearest of its sources.  A variable is `ROLLCALL_` and the name in capitals."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import (
     Field,
@@ -18,7 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server import settings_rules as rules
 from server import sources
-from server.sources import Given, Origin, SettingsError, variable
+from server.sources import Given, Givens, Origin, SettingsError, variable
 
 __all__ = [
     "PREFIX",
@@ -27,7 +26,6 @@ __all__ = [
     "Settings",
     "SettingsError",
     "checked",
-    "environment_of",
     "load",
     "load_environment",
 ]
@@ -175,7 +173,14 @@ class Settings(BaseSettings):
     mongodb_seconds: float = Field(5.0, gt=0, le=9)
     """How long a call waits for MongoDB at a time: to find a node, to answer, and to try again."""
 
-    @field_validator("*", mode="before")
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+    @field_validator("*", mode="before")  # the last of them is asked first
     @classmethod
     def _plain(cls, value: object, info: ValidationInfo) -> object:
         name = info.field_name or ""
@@ -184,13 +189,6 @@ class Settings(BaseSettings):
             raise ValueError(rules.TYPE)  # else true would be a port: 1
         if isinstance(value, str) and ("\0" in value or not (value or name == "cors_origins")):
             raise ValueError(rules.TYPE)  # else no host would be every host
-        return value
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
 
     @model_validator(mode="after")
@@ -208,7 +206,7 @@ class Settings(BaseSettings):
         return self
 
     @classmethod
-    def of(cls, givens: Mapping[str, Given]) -> Self:
+    def of(cls, givens: Givens) -> Self:
         """Return the settings that are given; raise pydantic's ValidationError."""
         made = cls(**{name: given.value for name, given in givens.items()})
         made._origins |= {name: given.origin for name, given in givens.items()}
@@ -265,48 +263,10 @@ def load_environment() -> Settings:
     return checked(sources.gather(Settings.model_fields, _TWINS, files=False))
 
 
-def checked(givens: Mapping[str, Given]) -> Settings:
+def checked(givens: Givens) -> Settings:
     """Return the settings that are given; raise SettingsError that names every one that is wrong."""
     try:
         return Settings.of(givens)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explained(error, givens))) from None
-
-
-def _explained(error: ValidationError, givens: Mapping[str, Given]) -> list[str]:
-    lines = []
-    for detail in error.errors(include_url=False, include_input=False):
-        if not detail["loc"]:  # the validators of the whole name their settings
-            lines.append(str(detail.get("ctx", {}).get("error", detail["msg"])))
-            continue
-        name = str(detail["loc"][0])
-        given = givens[name]
-        lines.append(f"{variable(name)}: {_judged(name, given.value, detail)} ({given.origin})")
-    return lines
-
-
-def _judged(name: str, value: object, detail: Any) -> str:
-    if name not in Settings.model_fields:
-        return "is not a setting"
-    schema = Settings.model_json_schema()["properties"][name]
-    shown = rules.shape(value) if rules.is_secret(schema) else rules.shortened(value)
-    reason = str(detail.get("ctx", {}).get("error", rules.TYPE))
-    return f"{shown} is not {rules.rule(schema)}" if reason == rules.TYPE else f"{shown}: {reason}"
-
-
-def environment_of(settings: Settings) -> dict[str, str]:
-    """Return the variables that give another process these settings, and no `ROLLCALL_` one beside them.
-
-    Secrets are among them, as in any environment.
-    """
-    held = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
-    values = ((name, getattr(settings, name)) for name in settings.model_fields_set)
-    return held | {variable(name): _written(value) for name, value in values if value is not None}
-
-
-def _written(value: object) -> str:
-    if isinstance(value, SecretStr):
-        return value.get_secret_value()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        schemas = Settings.model_json_schema()["properties"]
+        raise SettingsError("\n".join(rules.explained(error, givens, schemas))) from None

@@ -4,6 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from server.sources import Givens, variable
+
 TYPE = "type"
 """The reason of a refusal for which the rule says all."""
 HIDDEN = "\N{HORIZONTAL ELLIPSIS}"
@@ -11,6 +15,23 @@ HIDDEN = "\N{HORIZONTAL ELLIPSIS}"
 _SHOWN = 60
 
 Schema = Mapping[str, Any]
+
+
+def explained(error: ValidationError, givens: Givens, schemas: Mapping[str, Schema]) -> Iterator[str]:
+    """Yield what is wrong: the variable, its value unless that is secret, the rule, and where it stands."""
+    for detail in error.errors(include_url=False, include_input=False):
+        reason = str(detail.get("ctx", {}).get("error", TYPE))
+        if not detail["loc"]:  # a validator of the whole names its settings
+            yield reason
+            continue
+        name = str(detail["loc"][0])
+        given = givens[name]
+        if name not in schemas:
+            yield f"{variable(name)}: is not a setting ({given.origin})"
+            continue
+        shown = shape(given.value) if is_secret(schemas[name]) else shortened(given.value)
+        judged = f"{shown} is not {rule(schemas[name])}" if reason == TYPE else f"{shown}: {reason}"
+        yield f"{variable(name)}: {judged} ({given.origin})"
 
 
 def alternatives(schema: Schema) -> Iterator[Schema]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
+from pydantic import SecretStr
 
 PREFIX = "ROLLCALL_"
 DOTENV = Path(".env")
@@ -54,7 +55,7 @@ class Given:
     origin: Origin
 
 
-Givens = dict[str, Given]
+Givens = Mapping[str, Given]
 
 
 def variable(name: str) -> str:
@@ -62,7 +63,9 @@ def variable(name: str) -> str:
     return f"{PREFIX}{name}".upper()
 
 
-def gather(known: Collection[str], twins: Collection[tuple[str, str]], *, files: bool = True) -> Givens:
+def gather(
+    known: Collection[str], twins: Collection[tuple[str, str]], *, files: bool = True
+) -> dict[str, Given]:
     """Return what the sources say: the environment before `.env` before the TOML file.
 
     Of `twins`, two settings of which one is to be set, the nearer source decides.  Raises SettingsError
@@ -76,7 +79,7 @@ def gather(known: Collection[str], twins: Collection[tuple[str, str]], *, files:
         named = named or dotenv.pop(_CONFIG, None)
         dotenv.pop(_CONFIG, None)
         sources += [dotenv, _toml(known, named)]
-    found: Givens = {}
+    found: dict[str, Given] = {}
     for source in sources:
         taken = {twin for pair in twins for one, twin in (pair, pair[::-1]) if one in found}
         found = {name: given for name, given in source.items() if name not in taken} | found
@@ -86,8 +89,8 @@ def gather(known: Collection[str], twins: Collection[tuple[str, str]], *, files:
 _CONFIG = TOML_VARIABLE.removeprefix(PREFIX).lower()
 
 
-def _environment(known: Collection[str]) -> Givens:
-    found: Givens = {}
+def _environment(known: Collection[str]) -> dict[str, Given]:
+    found: dict[str, Given] = {}
     for name, value in os.environ.items():
         if not name.upper().startswith(PREFIX):
             continue
@@ -101,7 +104,7 @@ def _environment(known: Collection[str]) -> Givens:
     return found
 
 
-def _dotenv(known: Collection[str]) -> Givens:
+def _dotenv(known: Collection[str]) -> dict[str, Given]:
     if DOTENV.is_dir():  # some virtual environments have this name
         return {}
     text = _text(DOTENV, str(DOTENV))
@@ -112,7 +115,7 @@ def _dotenv(known: Collection[str]) -> Givens:
     if wrong is not None:
         raise SettingsError(f"{_dotenv_origin(wrong)}: must be NAME=VALUE")
     values = dotenv_values(stream=StringIO(text))
-    found: Givens = {}
+    found: dict[str, Given] = {}
     for binding in bindings:
         origin = _dotenv_origin(binding)
         if binding.key is None or not binding.key.upper().startswith(PREFIX):
@@ -130,7 +133,7 @@ def _dotenv_origin(binding: Binding) -> Origin:
     return Origin(str(DOTENV), binding.original.line + blank)
 
 
-def _toml(known: Collection[str], named: Given | None) -> Givens:
+def _toml(known: Collection[str], named: Given | None) -> dict[str, Given]:
     if named is not None and not named.value:
         raise SettingsError(f"{TOML_VARIABLE}: '' is not the name of a file ({named.origin})")
     path = TOML if named is None else Path(named.value)
@@ -145,7 +148,7 @@ def _toml(known: Collection[str], named: Given | None) -> Givens:
     except ValueError as error:  # its text has the line and column, and no value
         raise SettingsError(f"{path}: is not TOML: {error}") from None
     lines = dict(_lines(text, values))
-    found: Givens = {}
+    found: dict[str, Given] = {}
     for name, value in values.items():
         origin = Origin(str(path), lines.get(name))
         if name not in known:
@@ -178,3 +181,21 @@ def _unknown(name: str, known: Collection[str], form: Any) -> str:
     bare = name.lower().removeprefix(PREFIX.lower())
     close = get_close_matches(bare, known, 1)
     return f"is not a setting; did you mean {form(close[0])}?" if close else "is not a setting"
+
+
+def environment_of(givens: Givens) -> dict[str, str]:
+    """Return the environment by which another process is given the same, with no `ROLLCALL_` name beside.
+
+    Secrets are in it, as in any environment.
+    """
+    held = {name: value for name, value in os.environ.items() if not name.upper().startswith(PREFIX)}
+    values = ((name, given.value) for name, given in givens.items())
+    return held | {variable(name): _written(value) for name, value in values if value is not None}
+
+
+def _written(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 from server.embedded import child
 from server.observability import metrics
-from server.settings import PREFIX, Settings, SettingsError, environment_of
+from server.settings import PREFIX, Settings, SettingsError
+from server.sources import environment_of
 
 GRACE_SECONDS = 10.0
 """How long a worker may take to stop before it is killed; longer than its calls may."""
@@ -90,7 +91,7 @@ async def _keep(number: int, stopped: asyncio.Event, settings: Settings) -> None
 async def _start(settings: Settings) -> asyncio.subprocess.Process:
     # Files may have changed since the start, and a worker is to be as those beside it.
     serve = (sys.executable, "-P", "-m", "server.cli", "serve", "--no-files")
-    environment = environment_of(settings) | {
+    environment = environment_of(settings.given()) | {
         f"{PREFIX}WORKERS": "1",
         f"{PREFIX}SHARE_PORT": "true",
         f"{PREFIX}METRICS_PORT": "0",

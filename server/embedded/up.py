@@ -26,7 +26,8 @@ from server.commands import tokens
 from server.embedded import envoy, mongod, service
 from server.embedded.child import Child, ServiceError
 from server.embedded.signals import Interrupted, Signals
-from server.settings import PREFIX, Settings, SettingsError, environment_of
+from server.settings import PREFIX, Settings, SettingsError
+from server.sources import environment_of
 
 START_SECONDS = 60.0
 TOKEN_LIFETIME = timedelta(hours=24)
@@ -209,7 +210,7 @@ def _await_mongodb(settings: Settings, children: _Children) -> None:
 def _start_server(settings: Settings, children: _Children) -> None:
     # -P: a folder named `server` where the operator stands is not ours.
     command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-files"]
-    children.start("server", command, environment_of(settings))
+    children.start("server", command, environment_of(settings.given()))
     target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
     children.wait_until(lambda: _is_serving(target, settings), "the gRPC server is not healthy")
 
