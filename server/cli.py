@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from server.commands import tokens
 from server.commands.options import (
     ClientId,
     DataDir,
     DeveloperId,
+    Group,
     Groups,
     Permissions,
     Scopes,
@@ -27,7 +27,7 @@ from server.embedded.service import find_service
 from server.embedded.signals import Signals
 from server.errors import RollcallError
 from server.key_cli import app as keys
-from server.settings import SettingsError, load
+from server.settings import SettingsError, load, load_environment
 
 HELP = """List the sessions of four systems, over gRPC and REST.
 
@@ -47,11 +47,12 @@ Run the gRPC server alone, against your MongoDB and your issuer:
   export ROLLCALL_PAGE_TOKEN_KEYS=$(openssl rand -hex 32)
   rollcall serve
 
-Settings are environment variables that begin with ROLLCALL_.
+Settings are environment variables that begin with ROLLCALL_, also in .env, or names in rollcall.toml.
+`rollcall config` prints them, and where each was set.
 """
 
 
-class _Group(TyperGroup):
+class _Group(Group):
     """Turns what an operator can mend into one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -93,11 +94,16 @@ def run_all(
 
 
 @app.command("serve")
-def serve() -> None:
+def serve(
+    *,
+    no_files: Annotated[
+        bool, typer.Option("--no-files", help="Take settings from the environment alone.")
+    ] = False,
+) -> None:
     """Run the gRPC server alone until SIGTERM; needs MongoDB and the keys that verify tokens."""
     from server.observability import logs, metrics  # noqa: PLC0415 # only the server logs and counts
 
-    settings = load()
+    settings = load_environment() if no_files else load()
     logs.configure(settings.log_level)
     if settings.workers > 1:
         from server import workers  # noqa: PLC0415 # one process needs none
@@ -219,6 +225,40 @@ def migrate_records(*, data_dir: DataDir = None) -> None:
 
     renewed = maintenance.migrate(find_service(settings_of(data_dir)))
     typer.echo(f"renewed {renewed:,} records", err=True)
+
+
+@app.command("config")
+def print_settings(
+    *,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="As JSON: value, source, line and hidden of each.")
+    ] = False,
+    data_dir: DataDir = None,
+) -> None:
+    r"""Print the settings that hold here, and where each was set; exit with 2 if one is wrong.
+
+    The nearest of these sources decides: the command line, the environment, .env and rollcall.toml in
+    the working folder, the default.  ROLLCALL_CONFIG names another file than rollcall.toml.
+    Secrets are not shown.  The output is a rollcall.toml that gives the same settings, but for secrets.
+
+    \b
+    Examples:
+      rollcall config
+      rollcall config | grep -v '# default$'
+      rollcall config > new.toml
+      rollcall config --json | jq -r .grpc_port.value
+
+    \b
+    A rollcall.toml:
+      grpc_port = 50052
+      cors_origins = ["https://console.example"]
+      page_token_keys_file = "/etc/rollcall/page_token_keys"
+    """
+    from server.commands import config  # noqa: PLC0415 # only this command prints them
+
+    settings = settings_of(data_dir)
+    config.check(settings)
+    typer.echo((config.as_json if as_json else config.as_toml)(settings), nl=False)
 
 
 @app.command("envoy")

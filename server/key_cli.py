@@ -8,6 +8,7 @@ from server.commands.options import (
     ClientId,
     DataDir,
     DeveloperId,
+    Group,
     Groups,
     Permissions,
     Scopes,
@@ -20,6 +21,7 @@ from server.embedded.service import find_service
 
 app = typer.Typer(
     name="key",
+    cls=Group,
     help="Add, list and revoke API keys.",
     no_args_is_help=True,
     add_completion=False,

@@ -1,16 +1,41 @@
-"""Settings: from the environment, `ROLLCALL_` and the name in capitals."""
+"""Settings: each from the nearest of its sources.  A variable is `ROLLCALL_` and the name in capitals."""
 
 import os
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-PREFIX = "ROLLCALL_"
+from server import settings_rules as rules
+from server import sources
+from server.sources import Given, Givens, Origin, SettingsError, variable
+
+__all__ = [
+    "PREFIX",
+    "SECRETS",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "checked",
+    "load",
+    "load_environment",
+]
+
+PREFIX = sources.PREFIX
 MIN_SECRET_BYTES = 32
 
 Secret = Literal["jwt_secret", "page_token_keys", "api_key_secret", "introspection_secret"]
+SECRETS: tuple[Secret, ...] = get_args(Secret)
+_TWINS = tuple((name, f"{name}_file") for name in SECRETS)
 _FOREIGN_SECRETS = frozenset(("introspection_secret",))
 """Those that somebody else has made, of whatever length."""
 
@@ -26,7 +51,13 @@ _TLS_NEEDS = (
 )
 """A setting, and one without which it means nothing."""
 
-Rate = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$")]
+Rate = Annotated[
+    str,
+    Field(
+        pattern=r"^[1-9][0-9]{0,8}/(second|minute|hour|day)$",
+        json_schema_extra={"rule": "a number from 1 and a time, such as 100/minute (second, hour, day)"},
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -34,14 +65,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-class SettingsError(Exception):
-    """A setting is missing or wrong; the text says which, and its rule."""
-
-
 class Settings(BaseSettings):
     """What an operator decides.  A secret may come from a file: its name and `_FILE`."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    _origins: dict[str, Origin] = PrivateAttr(default_factory=dict)
 
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27018/?replicaSet=rollcall")
     """A replica set or sharded cluster; `rollcall up` uses its own unless this is set."""
@@ -102,7 +131,9 @@ class Settings(BaseSettings):
     """Secret that hashes imported API keys, at least 32 bytes; without it there are none."""
     api_key_secret_file: Path | None = None
     """The file that has it."""
-    introspection_url: str | None = Field(None, pattern="^https?://")
+    introspection_url: str | None = Field(
+        None, pattern="^https?://", json_schema_extra={"rule": "a URL that begins with http:// or https://"}
+    )
     """The issuer's RFC 7662 endpoint, asked about tokens that are neither JWTs nor API keys."""
     introspection_client_id: str | None = None
     """The client as which it is asked."""
@@ -149,58 +180,93 @@ class Settings(BaseSettings):
             return tuple(origin.strip() for origin in value.split(",") if origin.strip())
         return value
 
+    @field_validator("*", mode="before")  # the last of them is asked first
+    @classmethod
+    def _plain(cls, value: object, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        annotation = cls.model_fields[name].annotation
+        if isinstance(value, bool) and bool not in {annotation, *get_args(annotation)}:
+            raise ValueError(rules.TYPE)  # else true would be a port: 1
+        if isinstance(value, str) and ("\0" in value or not (value or name == "cors_origins")):
+            raise ValueError(rules.TYPE)  # else no host would be every host
+        return value
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        for name in get_args(Secret):
+        for name in SECRETS:
             if getattr(self, name) and getattr(self, f"{name}_file"):
-                variable = f"{PREFIX}{name}".upper()
-                raise ValueError(f"{variable} and {variable}_FILE must not both be set")
+                raise ValueError(f"{variable(name)} and {variable(name)}_FILE must not both be set")
         return self
 
     @model_validator(mode="after")
     def _whole_tls(self) -> Self:
         for needs, needed in _TLS_NEEDS:
             if getattr(self, needs) is not None and getattr(self, needed) is None:
-                raise ValueError(
-                    f"{PREFIX}{needs} needs {PREFIX}{needed}".upper().replace(" NEEDS ", " needs ")
-                )
+                raise ValueError(f"{variable(needs)} needs {variable(needed)}")
         return self
+
+    @classmethod
+    def of(cls, givens: Givens) -> Self:
+        """Return the settings that are given; raise pydantic's ValidationError."""
+        made = cls(**{name: given.value for name, given in givens.items()})
+        made._origins |= {name: given.origin for name, given in givens.items()}
+        return made
+
+    def origin(self, name: str) -> Origin:
+        """Return where a setting's value stands."""
+        return self._origins.get(
+            name, sources.ENVIRONMENT if name in self.model_fields_set else sources.DEFAULT
+        )
+
+    def given(self) -> dict[str, Given]:
+        """Return what is not left to its default."""
+        return {name: Given(getattr(self, name), self.origin(name)) for name in self.model_fields_set}
 
     def secret(self, name: Secret) -> str | None:
         """Return a secret, wherever it is kept; None if it is not set.
 
         Raises SettingsError if its file cannot be read or it is too short.
         """
-        variable = f"{PREFIX}{name}".upper()
         file: Path | None = getattr(self, f"{name}_file")
         held: SecretStr | None = getattr(self, name)
+        where = f"{variable(name)}: "
+        origin = self.origin(name)
         if file is not None:
+            where, origin = f"{variable(name)}_FILE: {file}: ", self.origin(f"{name}_file")
             try:
                 text = file.read_text().strip()
             except OSError as error:
-                raise SettingsError(f"{variable}_FILE: {file}: {error.strerror}") from None
+                raise SettingsError(f"{where}{error.strerror} ({origin})") from None
+            except UnicodeDecodeError:
+                raise SettingsError(f"{where}must be UTF-8 ({origin})") from None
         elif held is not None:
             text = held.get_secret_value()
         else:
             return None
         parts = text.split(",") if name == "page_token_keys" else [text]
         if name not in _FOREIGN_SECRETS and any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
-            raise SettingsError(f"{variable}: must be at least {MIN_SECRET_BYTES} bytes")
+            raise SettingsError(f"{where}must be at least {MIN_SECRET_BYTES} bytes ({origin})")
         return text
 
 
 def load(**overrides: object) -> Settings:
-    """Return the settings of this environment; raise SettingsError that names what is wrong."""
+    """Return the settings of all sources, the overrides before them.
+
+    Raises SettingsError that names what is wrong and where it stands.
+    """
+    found = sources.gather(Settings.model_fields, _TWINS)
+    return checked(found | {name: Given(value, sources.COMMAND_LINE) for name, value in overrides.items()})
+
+
+def load_environment() -> Settings:
+    """Return the settings of the environment alone, as another process of rollcall has put them there."""
+    return checked(sources.gather(Settings.model_fields, _TWINS, files=False))
+
+
+def checked(givens: Givens) -> Settings:
+    """Return the settings that are given; raise SettingsError that names every one that is wrong."""
     try:
-        return Settings(**overrides)  # type: ignore[arg-type] # pydantic judges them
+        return Settings.of(givens)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explained(error))) from None
-
-
-def _explained(error: ValidationError) -> list[str]:
-    lines = []
-    for detail in error.errors(include_url=False, include_input=False):
-        name = ".".join(str(part) for part in detail["loc"][:1])
-        variable = f"{PREFIX}{name}".upper() if name else "settings"
-        lines.append(f"{variable}: {detail['msg']}")
-    return lines
+        schemas = Settings.model_json_schema()["properties"]
+        raise SettingsError("\n".join(rules.explained(error, givens, schemas))) from None

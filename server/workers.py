@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from server.embedded import child
 from server.observability import metrics
 from server.settings import PREFIX, Settings, SettingsError
+from server.sources import environment_of
 
 GRACE_SECONDS = 10.0
 """How long a worker may take to stop before it is killed; longer than its calls may."""
@@ -38,7 +39,9 @@ async def supervise(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     with _reserved(settings), metrics.served(settings, for_workers=True):
-        workers = [asyncio.create_task(_keep(number, stopped)) for number in range(settings.workers)]
+        workers = [
+            asyncio.create_task(_keep(number, stopped, settings)) for number in range(settings.workers)
+        ]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -65,10 +68,10 @@ def _reserved(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _keep(number: int, stopped: asyncio.Event) -> None:
+async def _keep(number: int, stopped: asyncio.Event, settings: Settings) -> None:
     while not stopped.is_set():
         started = time.monotonic()
-        process = await _start()
+        process = await _start(settings)
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -85,9 +88,10 @@ async def _keep(number: int, stopped: asyncio.Event) -> None:
                 await asyncio.wait_for(stopped.wait(), PAUSE_SECONDS)
 
 
-async def _start() -> asyncio.subprocess.Process:
-    serve = (sys.executable, "-P", "-m", "server.cli", "serve")
-    environment = os.environ | {
+async def _start(settings: Settings) -> asyncio.subprocess.Process:
+    # Files may have changed since the start, and a worker is to be as those beside it.
+    serve = (sys.executable, "-P", "-m", "server.cli", "serve", "--no-files")
+    environment = environment_of(settings.given()) | {
         f"{PREFIX}WORKERS": "1",
         f"{PREFIX}SHARE_PORT": "true",
         f"{PREFIX}METRICS_PORT": "0",

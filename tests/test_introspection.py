@@ -17,7 +17,7 @@ from server.auth.api_keys import PREFIX
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.errors import EXPIRED, IssuerUnavailableError, RollcallError
 from server.records.caller import Caller
-from server.settings import Settings, SettingsError, load
+from server.settings import Settings
 from tests.test_auth import SECRET, signed
 
 Answer = dict[str, Any]
@@ -197,8 +197,3 @@ async def test_without_keys_the_issuer_judges_jwts_too(issuer: Issuer) -> None:
     authenticator = authenticator_of(issuer.settings(jwt_secret=None))
     assert (await authenticator.verify(signed("HS256", SECRET, sub="bo"))).sub == "ada"
     await authenticator.close()
-
-
-def test_a_url_of_another_sort_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"^ROLLCALL_INTROSPECTION_URL: "):
-        load(introspection_url="file:///etc/passwd")

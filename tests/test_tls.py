@@ -318,12 +318,3 @@ def test_a_wrong_file_stops_the_start(
         good[name].write_bytes(content)
     with pytest.raises(SettingsError, match=rule):
         tls.server_credentials_of(load(**good))
-
-
-LONELY = ["tls_cert", "tls_key", "tls_client_ca", "envoy_tls_cert", "envoy_tls_key", "rest_tls_cert"]
-
-
-@pytest.mark.parametrize("name", LONELY)
-def test_half_of_a_pair_stops_the_start(name: str) -> None:
-    with pytest.raises(SettingsError, match=f"ROLLCALL_{name} needs ".upper().replace("NEEDS", "needs")):
-        load(**{name: Path("x.pem")})

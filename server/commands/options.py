@@ -3,15 +3,27 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from server.records.caller import Caller
 from server.settings import Settings, load
 
 MAX_LIFETIME = timedelta(days=3650)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Group(TyperGroup):
+    r"""Commands whose docstrings may be raw: a `\b` in them keeps the lines below it apart in the help."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command with its help as it is to be read."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and command.help:
+            command.help = command.help.replace(r"\b", "\b")
+        return command
 
 
 def _text(value: str) -> str:

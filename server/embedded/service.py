@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
-from server.settings import Settings, SettingsError, load
+from server.settings import Settings, SettingsError, checked
+from server.sources import Given, Origin
 
 FILE = "service.json"
 
@@ -59,7 +60,7 @@ def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"]
     Raises SettingsError if neither the folder nor the environment has what the command needs.
     """
     path = settings.data_dir / FILE
-    explicit = {name: getattr(settings, name) for name in settings.model_fields_set}
+    explicit = settings.given()
     kept = _read(path)
     variable = f"ROLLCALL_{needs}".upper()
     if kept is None and not explicit.keys() & {needs, f"{needs}_file"}:
@@ -70,10 +71,8 @@ def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"]
     for name, others in KEY_SETTINGS.items():
         if kept and explicit.keys() & others:
             kept.pop(name, None)
-    try:
-        found = load(**((kept or {}) | explicit))
-    except SettingsError as error:
-        raise SettingsError(f"{path}: {error}") from None
+    origin = Origin(str(path))
+    found = checked({name: Given(value, origin) for name, value in (kept or {}).items()} | explicit)
     if needs == "mongodb_uri" and needs not in found.model_fields_set:
         raise SettingsError(
             f"{path} does not keep a URI with credentials: set {variable} as for `rollcall up`"

@@ -27,6 +27,7 @@ from server.embedded import envoy, mongod, service
 from server.embedded.child import Child, ServiceError
 from server.embedded.signals import Interrupted, Signals
 from server.settings import PREFIX, Settings, SettingsError
+from server.sources import environment_of
 
 START_SECONDS = 60.0
 TOKEN_LIFETIME = timedelta(hours=24)
@@ -208,8 +209,8 @@ def _await_mongodb(settings: Settings, children: _Children) -> None:
 
 def _start_server(settings: Settings, children: _Children) -> None:
     # -P: a folder named `server` where the operator stands is not ours.
-    command = [sys.executable, "-P", "-m", "server.cli", "serve"]
-    children.start("server", command, _environment() | _settings_environment(settings))
+    command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-files"]
+    children.start("server", command, environment_of(settings.given()))
     target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
     children.wait_until(lambda: _is_serving(target, settings), "the gRPC server is not healthy")
 
@@ -250,17 +251,6 @@ def _beside_python(program: str) -> str | None:
 def _environment() -> dict[str, str]:
     """Return the environment without any setting, as it is for programs that are not ours."""
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-
-
-def _settings_environment(settings: Settings) -> dict[str, str]:
-    held = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
-    held[f"{PREFIX}DATA_DIR"] = str(settings.data_dir)
-    held[f"{PREFIX}MONGODB_URI"] = settings.mongodb_uri.get_secret_value()
-    for name in service.KEY_SETTINGS:
-        path = getattr(settings, name)
-        if path is not None:
-            held[f"{PREFIX}{name}".upper()] = str(path)
-    return held
 
 
 def _is_serving(target: str, settings: Settings) -> bool:

@@ -4,12 +4,14 @@ const MOST = 2000; // looked through by a search
 const SECONDS = 10; // between two looks at the health
 const SAMPLES = 30; // in the plot: five minutes
 
+const messages = (count = 0) => `${count} message${Number(count) === 1 ? "" : "s"}`;
+
 const LISTS = [
   {
     title: "User sessions", system: "TutoriaLLM", path: "/v1/userSessions", rows: "userSessions",
     row: (each) => ({
       id: each.uuid, title: each.name, time: each.updatedAt,
-      more: [each.language, each.responseMode, `${each.stats?.totalUserMessages ?? 0} messages`],
+      more: [each.language, each.responseMode, messages(each.stats?.totalUserMessages)],
     }),
   },
   {
@@ -24,7 +26,7 @@ const LISTS = [
     title: "Agent sessions", system: "Foundry AIP Agents", path: "/v1/agentSessions", rows: "agentSessions",
     row: ({ rid, agentRid, metadata }) => ({
       id: rid, title: metadata?.title, time: metadata?.updatedTime,
-      more: [`${metadata?.messageCount ?? 0} messages`, agentRid],
+      more: [messages(metadata?.messageCount), agentRid],
     }),
   },
 ];
