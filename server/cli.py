@@ -129,14 +129,14 @@ def print_token(  # noqa: PLR0913 # one option a claim
     expires_in: Annotated[str, typer.Option(metavar="DURATION", help="30s, 15m, 1h or 7d.")] = "1h",
     data_dir: DataDir = None,
 ) -> None:
-    r"""Print a token for the service in the data folder, or of ROLLCALL_JWT_SECRET.
+    """Print a token for the service in the data folder, or of ROLLCALL_JWT_SECRET.
 
     \b
     Examples:
       rollcall token --sub alice
       rollcall token --sub importer --scope sessions:write --expires-in 15m
       rollcall token --sub alice --permission USE_ROBOTS --developer-id acme
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     lifetime = lifetime_of(expires_in)
     caller = caller_of_options(sub, developer_id, client_id, permission, scope, group)
     settings = find_service(settings_of(data_dir), needs="jwt_secret")
@@ -150,7 +150,7 @@ def import_records(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Import records; those that are there are replaced.
+    """Import records; those that are there are replaced.
 
     Each line is {"kind": KIND, "owner": {...}, "body": {the documented JSON item}}.  A bad line is
     reported as FILE:LINE: field: rule, the rest goes in, and the exit status is 1.
@@ -163,7 +163,7 @@ def import_records(
       robot_session  {}; the body may carry "messages"
       agent_session  {"user_id": U, "client_id": C}
       agent          {"viewers": ["*", "user:ID", "group:ID"]}; the body is {"rid": RID}
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     from server.commands import importing  # noqa: PLC0415 # the store is slow to load for the other commands
     from server.commands.import_lines import Report  # noqa: PLC0415 # as above
 
@@ -189,13 +189,13 @@ def show_record(
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Print one record as its contract does, indented.
+    """Print one record as its contract does, indented.
 
     \b
     Examples:
       rollcall show robot_session cc5lnd2s1s4652adtu50
       rollcall show session 3c90c3cc-0d44-4b50-8888-8dd25736052a --owner developer_id=acme
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     from server.commands import maintenance  # noqa: PLC0415 # as above
 
     named = dict(_owner_part(part) for part in owner or ())
@@ -275,12 +275,12 @@ def erase_records(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Delete every record of a user or a tenant, for good.
+    """Delete every record of a user or a tenant, for good.
 
     \b
     A user's: user sessions, agent sessions, and robot sessions that the account began, with their messages.
     A tenant's: its sessions, and the user and agent sessions that its services wrote.
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     if (user is None) == (tenant is None):
         raise typer.BadParameter("give one of --user and --tenant")
     subject, name = ("user", user or "") if user is not None else ("tenant", tenant or "")

@@ -45,13 +45,13 @@ def add_key(  # noqa: PLR0913 # one option a claim
     ] = None,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Add an API key.  A new one is printed on stdout, this once: only its hash is stored.
+    """Add an API key.  A new one is printed on stdout, this once: only its hash is stored.
 
     \b
     Examples:
       KEY=$(rollcall key add --sub alice --developer-id acme)
       rollcall key add --sub alice --developer-id acme --key - < old_key
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     from server.commands import keys  # noqa: PLC0415 # the store is slow to load for the other commands
 
     caller = caller_of_options(sub, developer_id, client_id, permission, scope, group)

@@ -44,7 +44,7 @@ def pull_records(  # noqa: PLR0913 # one option each
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and judge; store nothing.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Copy a live system's list into this rollcall, through its own documented API.
+    """Copy a live system's list into this rollcall, through its own documented API.
 
     \b
     Systems, and whose their records become:
@@ -66,7 +66,7 @@ def pull_records(  # noqa: PLR0913 # one option each
     Examples:
       rollcall pull session --from https://julep.example/api --developer-id acme --token-file key
       rollcall pull robot_session --from https://forum.example/api --cookie --token - < cookie
-    """
+    """  # noqa: D301 # \b keeps the lines below it
     from server.commands.import_lines import Report  # noqa: PLC0415 # the store is slow to load
     from server.commands.pulling.pull import SYSTEMS, Pull, pull  # noqa: PLC0415 # as above
     from server.commands.pulling.source import SourceError  # noqa: PLC0415 # as above
