@@ -54,7 +54,7 @@ def live(upstream: str) -> Iterator[Live]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:  # noqa: N802 # the library's name
+        def do_GET(self) -> None:
             headers = {name: self.headers[name] for name in FORWARDED if name in self.headers}
             answer = front.answer(self.path, headers)
             length = len(answer.body) + (100 if answer.cut else 0)
