@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from email.utils import formatdate
@@ -13,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from typer.main import get_command
 from typer.testing import CliRunner, Result
 
@@ -494,34 +493,53 @@ def test_help_of_every_command_keeps_its_lines() -> None:
 # --- long lists --------------------------------------------------------------------------------------
 
 
+MEASURED = r"""
+import contextlib, pathlib, re
+from server.cli import app
+with contextlib.suppress(SystemExit):
+    app()
+print(re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
+"""
+"""A command that prints the most kilobytes that it has had."""
+
+
 def test_memory_does_not_grow_with_a_list(front: Live) -> None:
-    assert peak(front, 8000) < peak(front, 10) + (24 << 20)
+    few, many = (peak(front, pages) for pages in (3, 30))
+    assert many < few + 20_000
 
 
-def peak(front: Live, count: int) -> int:
-    """Return the most memory that a pull of a user's list takes, of records of 4 KB."""
-    item = json.dumps(user_session(llmContext="x" * 3500)).encode()
-    front.answers = [Answer(body=b"[" + b",".join([item] * count) + b"]")]
-    command = [ROLLCALL, "pull", "user_session", "--from", front.url, "--user-id", "u", "--dry-run"]
-    process = subprocess.Popen(
-        command, env=os.environ | {"ROLLCALL_PULL_TOKEN": "t"}, stderr=subprocess.DEVNULL
+def peak(front: Live, pages: int) -> int:
+    """Return the most kilobytes that a pull takes, of pages of 1.6 MB."""
+    made = [page_of([session(situation="x" * 16_000) for _ in range(100)]) for _ in range(2)]
+    front.answers = [*(made * pages)[:pages], page_of([])]
+    options = ["--from", front.url, "--developer-id", "d", "--dry-run"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, "pull", "session", *options],
+        env=os.environ | {"ROLLCALL_PULL_TOKEN": "t"},
+        capture_output=True,
+        check=True,
     )
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = status
-    assert status == 0
-    return usage.ru_maxrss << 10
+    assert f"would pull {pages * 100:,} records, refused 0 items" in done.stderr.decode()
+    return int(done.stdout)
 
 
-@given(
-    items=st.lists(strategies.jsons(), max_size=5), size=st.integers(1, 9), indent=st.sampled_from([None, 1])
-)
+NASTY: list[list[Any]] = [
+    [],
+    [1],
+    ["", "a\\", '\\"', '"],[{', "\n,\u2028\\\\", "\\n"],
+    [[], {}, [[]], {"a": [1, {"]": "}"}]}, None, -1.5e-7],
+]
+
+
+@pytest.mark.parametrize("items", NASTY)
 def test_elements_are_those_of_the_array_wherever_it_is_cut(
-    items: list[Any], size: int, indent: int | None
+    items: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = json.dumps(items, indent=indent).encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(elements_module, "CHUNK_BYTES", size)
-        assert [json.loads(element) for element in elements(io.BytesIO(text))] == items
+    for size in range(1, 60):
+        monkeypatch.setattr(elements_module, "CHUNK_BYTES", size)
+        for indent in (None, 1):
+            text = json.dumps(items, indent=indent).encode()
+            assert [json.loads(element) for element in elements(io.BytesIO(text))] == items
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from typing import IO
 
 CHUNK_BYTES = 1 << 20
 
-_OUTSIDE = re.compile(rb'["\[\]{},]')
+_OUTSIDE = re.compile(rb'"(?:[^"\\]+|\\.)*+"|["\[\]{},]', re.DOTALL)
+"""A whole string, or a mark; a quote alone begins a string that its chunk does not end."""
 _IN_STRING = re.compile(rb'["\\]')
 
 
@@ -25,11 +26,10 @@ def elements(stream: IO[bytes]) -> Iterator[bytes]:
     while chunk:
         while found := (_IN_STRING if in_string else _OUTSIDE).search(chunk, place):
             mark, place = found[0], found.end()
-            if in_string:
-                in_string = mark != b'"'
+            if in_string or mark[:1] == b'"':
+                in_string = mark == (b"\\" if in_string else b'"')
                 place += mark == b"\\"  # what it escapes, which may begin the next chunk
                 continue
-            in_string = mark == b'"'
             depth += (mark in b"[{") - (mark in b"]}")
             if depth > 1 or (depth == 1 and mark != b","):
                 continue
@@ -41,10 +41,15 @@ def elements(stream: IO[bytes]) -> Iterator[bytes]:
                 raise ValueError("has a comma too many")
             between = mark == b","
             if depth == 0:
-                if mark != b"]" or chunk[place:].strip() or stream.read(CHUNK_BYTES).strip():
-                    raise ValueError("does not end with its array")
+                _end(mark, chunk[place:], stream)
                 return
         parts.append(chunk[begin:])
         begin, place = 0, max(0, place - len(chunk))
         chunk = stream.read(CHUNK_BYTES)
     raise ValueError("ends before its array")
+
+
+def _end(mark: bytes, rest: bytes, stream: IO[bytes]) -> None:
+    """Raise ValueError unless an array, and nothing else, ends here."""
+    if mark != b"]" or rest.strip() or stream.read(CHUNK_BYTES).strip():
+        raise ValueError("does not end with its array")
