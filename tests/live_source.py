@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import httpx
 
@@ -22,6 +22,10 @@ class Answer:
     cut: bool = False
 
 
+HELD = Answer()
+"""Lets a request through once `release` is set."""
+
+
 @dataclass
 class Live:
     """A front: `answers` are given first, one a request; None lets a request through, as when it is empty.
@@ -33,14 +37,15 @@ class Live:
     url: str = ""
     answers: list[Answer | None] = field(default_factory=list)
     asked: list[tuple[float, str, dict[str, str]]] = field(default_factory=list)
-    pause: float = 0.0
+    release: Event = field(default_factory=Event)
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30))
 
     def answer(self, path: str, headers: dict[str, str]) -> Answer:
         self.asked.append((time.monotonic(), path, headers))
-        time.sleep(self.pause)
         scripted = self.answers.pop(0) if self.answers else None
-        if scripted is not None:
+        if scripted is HELD:
+            self.release.wait()
+        elif scripted is not None:
             return scripted
         real = self.client.get(self.upstream + path, headers=headers)
         return Answer(real.status_code, real.content, {"content-type": real.headers["content-type"]})
@@ -78,6 +83,7 @@ def live(upstream: str) -> Iterator[Live]:
     try:
         yield front
     finally:
+        front.release.set()
         server.shutdown()
         thread.join()
         server.server_close()
