@@ -27,6 +27,7 @@ from server.embedded.service import find_service
 from server.embedded.signals import Signals
 from server.errors import RollcallError
 from server.key_cli import app as keys
+from server.pull_cli import pull_records
 from server.settings import SettingsError, load, load_environment
 
 HELP = """List the sessions of four systems, over gRPC and REST.
@@ -73,6 +74,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(keys)
+app.command("pull")(pull_records)
 
 
 @app.command("up")

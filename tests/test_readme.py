@@ -42,6 +42,7 @@ TOKEN = "export TOKEN="
 FETCH = "await fetch("
 SERVE = "rollcall serve\n"
 INSTALL = "pip install .\n"
+ADOPT = "rollcall pull session"
 PRINTS = {
     'Bearer $TOKEN" http://127.0.0.1:8080/session\n': r'^\[\{"uuid":".*\}\]$',
     "better-auth.session_token": r'^\[\{"uuid":".*\}\]$',
@@ -77,6 +78,7 @@ ELSEWHERE = {
     TOKEN: "every other block runs with it",
     FETCH: "test_fetch_from_a_browser",
     SERVE: "test_serve: it runs until it is stopped",
+    ADOPT: "test_adopt: it has an old system",
     INSTALL: "test_stubs_are_installed_with_types: it would fetch every dependency again",
     "make run\n": "test_make_targets: it is `rollcall up`, on which all blocks here run",
     "make test\n": "test_make_targets: it is what runs this",
@@ -193,6 +195,18 @@ def test_serve(demo: Stack, tmp_path: Path) -> None:
         finally:
             server.send_signal(signal.SIGTERM)
         assert server.wait(SECONDS) == 0
+
+
+def test_adopt(demo: Stack, environment: dict[str, str]) -> None:
+    """The old system is played by the service itself."""
+    shown = "https://julep.example/api"
+    script = here(block(ADOPT), demo)
+    assert shown in script
+    script = script.replace(shown, f"{demo.rest}/api")
+
+    printed = run(["bash", "-euo", "pipefail", "-c", script], environment | {"OLD_KEY": environment["TOKEN"]})
+
+    assert printed == "nothing differs\n"
 
 
 def await_serving(target: str, server: subprocess.Popen[bytes]) -> None:

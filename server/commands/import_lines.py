@@ -1,15 +1,14 @@
 """Import: JSON lines of documented items, judged one by one, stored in bulk."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from server.records import anyjson
 from server.records.fields import NAME
 from server.records.kind import Document, Kind, Stored, stored
 from server.records.violation import FieldError
-from server.store.writes import Writes
 
 BATCH_RECORDS = 1000
 BATCH_BYTES = 8 << 20
@@ -24,6 +23,13 @@ class Line:
     source: str
     number: int
     text: str | bytes
+
+
+class Puts(Protocol):
+    """Where documents go: the store's Writes, or what stands for them."""
+
+    async def put(self, kind: Kind, documents: Sequence[Document]) -> None:
+        """Upsert documents."""
 
 
 @dataclass(slots=True)
@@ -52,7 +58,7 @@ class _Batch:
 
 
 async def import_lines(
-    writes: Writes,
+    writes: Puts,
     kinds: Mapping[str, Kind],
     lines: Iterable[Line],
     refuse: Callable[[Line, FieldError], None],

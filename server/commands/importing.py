@@ -25,7 +25,7 @@ from server.store.writes import Writes
 STDIN = "-"
 
 
-_IMPORTABLE = {kind.name: kind for kind in KINDS if kind is not robot_message.KIND}
+IMPORTABLE = {kind.name: kind for kind in KINDS if kind is not robot_message.KIND}
 """Messages come with their session."""
 
 
@@ -74,7 +74,7 @@ async def _import(
     connection = driver.connect(settings)
     try:
         await indexes.make(connection.database, KINDS)
-        await import_lines(Writes(connection), _IMPORTABLE, lines, refuse, report)
+        await import_lines(Writes(connection), IMPORTABLE, lines, refuse, report)
     finally:
         await connection.close()
 

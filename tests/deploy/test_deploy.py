@@ -99,6 +99,19 @@ def test_manifests_are_valid_for_kubernetes(resource: dict[str, Any], version: s
     kubernetes_validate.validate(resource, version, strict=True)
 
 
+@pytest.mark.parametrize("name", PODS)
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "NetworkPolicy", "PodDisruptionBudget"])
+def test_every_deployment_scales_is_fenced_and_is_not_disrupted_whole(kind: str, name: str) -> None:
+    spec = named(kind, name)["spec"]
+    if kind == "HorizontalPodAutoscaler":
+        assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": name}
+        assert 1 < spec["minReplicas"] < spec["maxReplicas"]
+    elif kind == "PodDisruptionBudget":
+        assert spec["maxUnavailable"] == 1
+    else:
+        assert spec["policyTypes"] == ["Ingress", "Egress"]
+
+
 def test_kustomization_has_every_manifest_but_the_example() -> None:
     kustomization = loaded(KUBERNETES / KUSTOMIZATION)
     files = {path.name for path in KUBERNETES.iterdir()} - {KUSTOMIZATION, "secret.example.yaml"}

@@ -879,6 +879,22 @@ async def test_every_list_is_one_index_scan_that_ends_with_its_page(
     assert work["totalDocsExamined"] <= (limit + ties + 1) * merged, name
 
 
+SHARDED = {name: query for name, query in _queries(20).items() if query.kind.owner}
+
+
+@pytest.mark.parametrize("query", SHARDED.values(), ids=SHARDED)
+async def test_every_list_of_a_sharded_collection_asks_for_one_shard_key(query: Query, full: Store) -> None:
+    """The key is {owner: 1}, by deploy/README.md: one value of it is on one shard."""
+    plan = await explained(full, query)
+    (scan,) = (stage for stage in _stages(plan["queryPlanner"]["winningPlan"]) if stage["stage"] == "IXSCAN")
+    (bounds,) = scan["indexBounds"]["owner"]
+    owner = query.filter["owner"]
+    assert sorted(owner) == sorted(query.kind.owner)
+    low, high = bounds.strip("[]").split(", {")
+    assert bounds[0] + bounds[-1] == "[]"
+    assert low == "{" + high
+
+
 async def test_a_denied_agents_sessions_are_passed_over_in_the_index(full: Store) -> None:
     own = agent_session.unexpired(AGENT_OWNER, 20)
     denied = own.without("agent", [parts.agent_rid("a0")])

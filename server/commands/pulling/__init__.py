@@ -1,0 +1,1 @@
+"""`rollcall pull`: copies a live system's list through its own documented API."""

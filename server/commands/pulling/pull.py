@@ -1,0 +1,123 @@
+"""`rollcall pull`: page by page, each stored before the next is asked for."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+
+import httpx
+from rich.progress import MofNCompleteColumn, Progress, TaskID
+
+from server.app import KINDS
+from server.commands.bars import bar
+from server.commands.import_lines import Line, Report, import_lines
+from server.commands.importing import IMPORTABLE
+from server.commands.pulling import agent_session, robot_session, session, user_session
+from server.commands.pulling.source import Access, RefusedError, Source
+from server.commands.pulling.state import State
+from server.commands.pulling.system import Page, Position, System
+from server.commands.pulling.target import Nowhere, Store, Target
+from server.records import anyjson
+from server.records.violation import FieldError
+from server.settings import Settings
+from server.store import driver, indexes
+
+SYSTEMS: dict[str, System] = {
+    system.kind.name: system
+    for system in (user_session.SYSTEM, session.SYSTEM, robot_session.SYSTEM, agent_session.SYSTEM)
+}
+"""By the kind that each lists."""
+
+LONGEST_ID = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One pull: which system, how it is reached, whose the records are."""
+
+    system: System
+    access: Access
+    owner: Mapping[str, str]
+
+
+def pull(settings: Settings | None, wanted: Pull, state: State, report: Report) -> None:
+    """Pull a list into the store that the settings name; without settings, judge it only.
+
+    Bad items and pauses are lines on stderr; `report` is kept up to date.  Raises SourceError if the
+    source does not give its list, and what the store raises; what came before is stored.
+    """
+    with bar(MofNCompleteColumn()) as progress:
+        asyncio.run(_Run(wanted, state, report, progress).run(settings))
+
+
+class _Run:
+    def __init__(self, wanted: Pull, state: State, report: Report, progress: Progress) -> None:
+        self._wanted = wanted
+        self._state = state
+        self._report = report
+        self._progress = progress
+        self._task: TaskID = progress.add_task("pull", total=None)
+        self._moved = False
+
+    async def run(self, settings: Settings | None) -> None:
+        position = self._state.read(self._report)
+        if position is not None:
+            self._tell(f"goes on after {self._report.stored:,} records, by {self._state.path}")
+        async with _target(settings) as target, Source(self._wanted.access, self._tell) as source:
+            try:
+                await self._walk(source, target, position)
+            except RefusedError as error:
+                # A page token outlives neither its key nor its hours.
+                if position is None or self._moved or error.status != httpx.codes.BAD_REQUEST:
+                    raise
+                self._tell("the source no longer knows the place: from the beginning")
+                self._report.stored = self._report.refused = 0
+                await self._walk(source, target, None)
+        self._state.drop()
+
+    async def _walk(self, source: Source, target: Target, position: Position | None) -> None:
+        wanted = self._wanted
+        pages = wanted.system.pages(source, target, wanted.owner, position)
+        async with contextlib.aclosing(pages):  # type: ignore[type-var] # a generator, though typed as less
+            async for page in pages:
+                await import_lines(target, IMPORTABLE, self._shown(page), self._refuse, self._report)
+                self._moved = True
+                if page.after is not None:
+                    self._state.write(page.after, self._report)
+
+    def _shown(self, page: Page) -> Iterator[Line]:
+        self._progress.update(self._task, total=page.total)
+        for line in page.lines:
+            yield line
+            self._progress.advance(self._task)
+
+    def _refuse(self, line: Line, error: FieldError) -> None:
+        self._tell(f"{line.source}:{line.number}{_id_in(line)}: {error}")
+
+    def _tell(self, text: str) -> None:
+        # The source's own text must not command the terminal.
+        shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+        self._progress.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+
+
+def _id_in(line: Line) -> str:
+    """Return the id of a refused item, for people to find it: it need not have one."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        parsed = anyjson.parse(line.text)
+        id_ = parsed["body"][IMPORTABLE[parsed["kind"]].key]
+        if type(id_) is str:
+            return f" ({id_[:LONGEST_ID]})"
+    return ""
+
+
+@contextlib.asynccontextmanager
+async def _target(settings: Settings | None) -> AsyncIterator[Target]:
+    if settings is None:
+        yield Nowhere()
+        return
+    connection = driver.connect(settings)
+    try:
+        await indexes.make(connection.database, KINDS)
+        yield Store(connection)
+    finally:
+        await connection.close()
