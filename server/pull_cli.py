@@ -12,12 +12,12 @@ import typer
 from server.commands.options import ClientId, DataDir, DeveloperId, settings_of
 from server.embedded.service import find_service
 from server.settings import Settings, SettingsError
+from server.sources import PULL_TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from server.commands.pulling.source import Access
     from server.commands.pulling.system import System
 
-TOKEN_VARIABLE = "ROLLCALL_PULL_TOKEN"  # noqa: S105 # its name
 INTERRUPTED = 130
 
 
@@ -138,10 +138,10 @@ def _token(token: str | None, file: Path | None) -> str:
     elif token == "-":  # noqa: S105 # stdin
         found = typer.get_text_stream("stdin").readline()
     else:
-        found = token or os.environ.get(TOKEN_VARIABLE, "")
+        found = token or os.environ.get(PULL_TOKEN_VARIABLE, "")
     found = found.strip()
     if not found:
-        _refuse("--token", f"is required, or --token-file, or {TOKEN_VARIABLE}")
+        _refuse("--token", f"is required, or --token-file, or {PULL_TOKEN_VARIABLE}")
     if not found.isascii() or not found.isprintable() or " " in found:
         _refuse("--token", "must be one word of printable ASCII")
     return found

@@ -20,6 +20,8 @@ DOTENV = Path(".env")
 TOML = Path("rollcall.toml")
 TOML_VARIABLE = f"{PREFIX}CONFIG"
 """The variable that names another TOML file; no setting, as the file itself could not say it."""
+PULL_TOKEN_VARIABLE = f"{PREFIX}PULL_TOKEN"
+"""The variable of `rollcall pull`'s token; no setting, as it belongs to one call."""
 
 _SURE = 0.85
 """How like a setting a variable of the environment must look to be taken for a slip of the pen."""
@@ -99,7 +101,8 @@ def _environment(known: Collection[str]) -> dict[str, Given]:
             found[setting] = Given(value, ENVIRONMENT)
         elif get_close_matches(setting, known, 1, _SURE):
             raise SettingsError(f"{name}: {_unknown(setting, known, variable)} (environment)")
-        else:  # the environment is not ours alone: Kubernetes, say, puts the addresses of Services there
+        elif name != PULL_TOKEN_VARIABLE:
+            # The environment is not ours alone: Kubernetes, say, puts the addresses of Services there.
             log.warning("%s: is not a setting, and is ignored", name)
     return found
 
