@@ -16,6 +16,7 @@ from server import readiness, tls
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
+from server.health import LIVE
 from server.interceptors import chain
 from server.observability import loop_lag
 from server.observability.metrics import call_metrics
@@ -58,9 +59,6 @@ TYPED_SERVICES = (
     (agent_session_pb2.DESCRIPTOR.services_by_name["AgentSessionService"], AgentSessionService),
 )
 SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_SERVICES))
-
-LIVE = "live"
-"""The health of the process itself, whether or not MongoDB answers."""
 
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from server import audit
 from server.commands import tokens
 from server.commands.options import (
     ClientId,
@@ -26,6 +27,7 @@ from server.embedded.child import ServiceError
 from server.embedded.service import find_service
 from server.embedded.signals import Signals
 from server.errors import RollcallError
+from server.health_cli import check_health
 from server.key_cli import app as keys
 from server.pull_cli import pull_records
 from server.settings import SettingsError, load, load_environment
@@ -75,6 +77,7 @@ app = typer.Typer(
 )
 app.add_typer(keys)
 app.command("pull")(pull_records)
+app.command("health")(check_health)
 
 
 @app.command("up")
@@ -181,6 +184,7 @@ def import_records(
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror}") from None
     finally:
+        audit.by_operator("import", records=report.stored, refused=report.refused)
         typer.echo(f"imported {report.stored:,} records, refused {report.refused:,} lines", err=True)
     if report.refused:
         raise typer.Exit(1)
@@ -317,10 +321,11 @@ def erase_records(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = None,
 ) -> None:
-    r"""Delete every record of a user or a tenant, for good.
+    r"""Delete every record of a user or a tenant, and its API keys, for good.
 
     \b
-    A user's: user sessions, agent sessions, and robot sessions that the account began, with their messages.
+    A user's: user sessions, agent sessions, and robot sessions that the account began, with their messages;
+    agents no longer name it as a viewer.
     A tenant's: its sessions, and the user and agent sessions that its services wrote.
     """
     if (user is None) == (tenant is None):
@@ -328,11 +333,11 @@ def erase_records(
     subject, name = ("user", user or "") if user is not None else ("tenant", tenant or "")
     if not yes:
         typer.confirm(f"Delete every record of the {subject} {name!r}?", abort=True, err=True)
-    from server.commands import maintenance  # noqa: PLC0415 # as above
+    from server.commands import erasing  # noqa: PLC0415 # as above
 
-    before, after = maintenance.erase(find_service(settings_of(data_dir)), subject, name)
-    for kind, count in before.items():
-        typer.echo(f"{kind}: {count:,} before, {after[kind]:,} after", err=True)
+    counts = erasing.erase(find_service(settings_of(data_dir)), subject, name)
+    for sort, (before, after) in counts.items():
+        typer.echo(f"{sort}: {before:,} before, {after:,} after", err=True)
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def _binding(bound_to: Sequence[str]) -> bytes:
 
 def page_tokens_of(settings: Settings) -> PageTokens:
     """Return the page tokens of these settings; raise SettingsError if they name no key."""
-    keys = settings.secret("page_token_keys")
-    if keys is None:
+    keys = settings.secrets("page_token_keys")
+    if not keys:
         raise SettingsError("ROLLCALL_PAGE_TOKEN_KEYS or ROLLCALL_PAGE_TOKEN_KEYS_FILE must be set")
-    return PageTokens(keys.split(","), settings.page_token_hours * 3600)
+    return PageTokens(keys, settings.page_token_hours * 3600)

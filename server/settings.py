@@ -38,6 +38,8 @@ SECRETS: tuple[Secret, ...] = get_args(Secret)
 _TWINS = tuple((name, f"{name}_file") for name in SECRETS)
 _FOREIGN_SECRETS = frozenset(("introspection_secret",))
 """Those that somebody else has made, of whatever length."""
+_ROTATED_SECRETS = frozenset(("page_token_keys", "api_key_secret"))
+"""Those of which there may be several, comma-separated."""
 
 _TLS_NEEDS = (
     ("tls_cert", "tls_key"),
@@ -128,7 +130,7 @@ class Settings(BaseSettings):
     jwt_deny_list: Path | None = None
     """File of the `jti`s of revoked tokens, one a line; read again when it changes."""
     api_key_secret: SecretStr | None = None
-    """Secret that hashes imported API keys, at least 32 bytes; without it there are none."""
+    """Secrets that hash imported API keys, comma-separated: the first hashes, all find. Unset: none."""
     api_key_secret_file: Path | None = None
     """The file that has it."""
     introspection_url: str | None = Field(
@@ -243,10 +245,15 @@ class Settings(BaseSettings):
             text = held.get_secret_value()
         else:
             return None
-        parts = text.split(",") if name == "page_token_keys" else [text]
+        parts = text.split(",") if name in _ROTATED_SECRETS else [text]
         if name not in _FOREIGN_SECRETS and any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
             raise SettingsError(f"{where}must be at least {MIN_SECRET_BYTES} bytes ({origin})")
         return text
+
+    def secrets(self, name: Secret) -> list[str]:
+        """Return the secrets of a setting that may have several, the newest first; raise SettingsError."""
+        text = self.secret(name)
+        return [] if text is None else text.split(",")
 
 
 def load(**overrides: object) -> Settings:

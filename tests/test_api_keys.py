@@ -185,7 +185,46 @@ def test_the_same_key_is_not_added_twice(stack: Stack) -> None:
 
 def test_a_foreign_key_needs_a_secret_to_be_hashed_by() -> None:
     with pytest.raises(SettingsError, match="ROLLCALL_API_KEY_SECRET"):
-        new_key(ADA, timedelta(1), "old", None)
+        new_key(ADA, timedelta(1), "old", [])
+
+
+def hashing(stack: Stack, *secrets_: str) -> Stack:
+    """The same service by other secrets that hash imported keys, for commands and authenticators."""
+    other = Stack(stack.folder, stack.process, stack.settings)
+    other.environment |= {"ROLLCALL_API_KEY_SECRET": ",".join(secrets_)}
+    changes = {"api_key_secret": SecretStr(",".join(secrets_)), "api_key_secret_file": None}
+    other.settings = stack.settings.model_copy(update=changes)
+    return other
+
+
+async def test_the_secret_of_imported_keys_can_be_rotated(stack: Stack, stored: StoredKeys) -> None:
+    old, new = (secrets.token_hex(16) for _ in range(2))
+    before, during, after = hashing(stack, old), hashing(stack, new, old), hashing(stack, new)
+    again, left = (f"old-{secrets.token_hex(8)}" for _ in range(2))
+    for key in (again, left):
+        add(before, "--sub", "joy", "--key", key)
+    assert [await outcome(authenticator(during, stored), key) for key in (again, left)] == ["joy", "joy"]
+
+    add(during, "--sub", "joy", "--key", again)
+
+    for each in (during, after):
+        assert await outcome(authenticator(each, stored), again) == "joy"
+    assert await outcome(authenticator(before, stored), again) == "CREDENTIALS_INVALID"
+    assert await outcome(authenticator(after, stored), left) == "CREDENTIALS_INVALID"
+
+
+async def test_one_revocation_ends_a_key_that_was_rotated(stack: Stack, stored: StoredKeys) -> None:
+    old, new = (secrets.token_hex(16) for _ in range(2))
+    during, key = hashing(stack, new, old), f"old-{secrets.token_hex(8)}"
+    add(hashing(stack, old), "--sub", "kim", "--key", key)
+    id_, _ = add(during, "--sub", "kim", "--key", key)
+    assert during.command("key", "revoke", id_).returncode == 0
+    assert await outcome(authenticator(during, stored), key) == "CREDENTIALS_INVALID"
+
+
+def test_each_of_several_secrets_has_its_length() -> None:
+    with pytest.raises(SettingsError, match="ROLLCALL_API_KEY_SECRET: must be at least 32 bytes"):
+        Settings(api_key_secret=SecretStr(f"{SECRET},short")).secrets("api_key_secret")
 
 
 def away() -> Settings:
@@ -198,7 +237,7 @@ def away() -> Settings:
     )
 
 
-@pytest.mark.parametrize("key", [new_key(ADA, None, None, None).key, "old"])
+@pytest.mark.parametrize("key", [new_key(ADA, None, None, []).key, "old"])
 async def test_a_store_that_is_away_is_no_verdict_on_a_key(key: str) -> None:
     connection = driver.connect(away())
     unsure = authenticator_of(away(), StoredKeys(connection.database))

@@ -1,16 +1,18 @@
 """`rollcall import`, `show` and `migrate`, as an operator types them."""
 
+import getpass
 import json
 import os
 import pty
 import subprocess
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from rollcall.v1 import session_pb2, session_pb2_grpc, user_session_pb2, user_session_pb2_grpc
+from rollcall.v1 import user_session_pb2, user_session_pb2_grpc
 
 from server.records import session as sessions
 from server.records.kind import JSON
@@ -41,6 +43,20 @@ def text_of(*lines: Any) -> bytes:
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
+def said(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+    """The lines for people on stderr: not those of the audit."""
+    return [line for line in done.stderr.decode().splitlines() if not line.startswith("{")]
+
+
+def audited(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    """The one audit line of a command, without its time."""
+    line: dict[str, Any]
+    (line,) = [json.loads(each) for each in done.stderr.decode().splitlines() if each.startswith("{")]
+    assert (line.pop("event"), line.pop("level"), line.pop("by")) == ("write", "info", getpass.getuser())
+    assert datetime.fromisoformat(line.pop("timestamp"))
+    return line
+
+
 def tenant() -> str:
     return f"tenant-{uuid.uuid4()}"
 
@@ -58,7 +74,7 @@ def test_files_and_stdin_are_imported(stack: Stack, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(text_of(line))
     done = stack.command("import", str(tmp_path / "a"), "-", str(tmp_path / "b"), stdin=text_of(lines[2]))
     assert (done.returncode, done.stdout) == (0, b"")
-    assert done.stderr.decode() == "imported 3 records, refused 0 lines\n"
+    assert said(done) == ["imported 3 records, refused 0 lines"]
     assert {item["id"] for item in listed(stack, owner)} == {body["id"] for body in bodies}
 
 
@@ -84,7 +100,7 @@ def test_bad_lines_are_named_and_the_rest_goes_in(stack: Stack, tmp_path: Path) 
     file.write_bytes(text_of(bad) + b"\n{\n" + text_of(good, unknown))
     done = stack.command("import", str(file))
     assert done.returncode == 1
-    assert done.stderr.decode().splitlines() == [
+    assert said(done) == [
         f"{file}:1: recall_options.mode: must be one of vector, text, hybrid",
         f"{file}:3: line: is not JSON",
         f"{file}:5: colour: is not a key of this contract",
@@ -98,7 +114,7 @@ def test_strict_stops_at_the_first_bad_line(stack: Stack) -> None:
     first, last = lines_of("session", {"developer_id": owner}, session(), session())
     done = stack.command("import", "--strict", "-", stdin=text_of(first, {}, last))
     assert done.returncode == 1
-    assert done.stderr.decode().splitlines() == [
+    assert said(done) == [
         "-:2: kind: is required",
         "imported 1 records, refused 1 lines",
     ]
@@ -270,6 +286,67 @@ def test_erase_deletes_a_tenants_sessions(stack: Stack) -> None:
     assert (listed(stack, owner), len(listed(stack, other))) == ([], 2)
 
 
+def test_erase_deletes_the_keys_and_the_mention_of_a_user(stack: Stack) -> None:
+    user, other = tenant(), tenant()
+    keys = {
+        each: stack.command("key", "add", "--sub", each).stdout.decode().strip() for each in (user, other)
+    }
+    rid = f"ri.aip-agents..agent.{uuid.uuid4()}"
+    viewers = [f"user:{user}", f"user:{other}", f"group:{user}"]
+    stack.load({"kind": "agent", "owner": {"viewers": viewers}, "body": {"rid": rid}})
+
+    done = stack.command("erase", "--user", user, "--yes")
+    again = stack.command("erase", "--user", user, "--yes")
+
+    assert {"api_key: 1 before, 0 after", "agent_viewer: 1 before, 0 after"} <= set(said(done))
+    assert [line for line in said(again) if ": 0 before, 0 after" not in line] == []
+    assert stack.get("/session", keys[other]).status_code == 200
+    assert stack.get("/session", keys[user]).status_code == 401
+    reader = stack.token("x", scopes=["sessions:read"])
+    shown = stack.get(f"/v1/agents/{rid}", reader).json()["viewers"]
+    assert sorted(shown) == sorted([f"user:{other}", f"group:{user}"])
+
+
+def test_erase_deletes_a_tenants_keys_and_no_other(stack: Stack) -> None:
+    owner, user = tenant(), tenant()
+    keys = [
+        stack.command("key", "add", *options).stdout.decode().strip()
+        for options in (
+            ("--sub", owner),
+            ("--sub", user, "--developer-id", owner),
+            ("--sub", owner, "--developer-id", user),
+        )
+    ]
+    done = stack.command("erase", "--tenant", owner, "--yes")
+    assert "api_key: 2 before, 0 after" in said(done)
+    assert [stack.get("/session", key).status_code for key in keys] == [401, 401, 200]
+
+
+def test_commands_that_write_leave_one_audit_line(stack: Stack) -> None:
+    owner, key = tenant(), f"old-{uuid.uuid4()}"
+    lines = lines_of("session", {"developer_id": owner}, session(situation="a secret situation"))
+    imported = stack.command("import", "-", stdin=text_of(*lines, {}))
+    added = stack.command("key", "add", "--sub", "lou", "--developer-id", owner, "--key", key)
+    id_ = said(added)[-1].split()[-1]
+    revoked = stack.command("key", "revoke", id_)
+    erased = stack.command("erase", "--tenant", owner, "--yes")
+
+    assert [audited(done) for done in (imported, added, revoked, erased)] == [
+        {"action": "import", "records": 1, "refused": 1},
+        {"action": "add_key", "key": id_, "user": "lou", "tenant": owner},
+        {"action": "revoke_key", "key": id_},
+        {
+            "action": "erase",
+            "tenant": owner,
+            "erased": {"api_key": 0, "user_session": 0, "session": 1, "agent_session": 0},
+            "complete": True,
+        },
+    ]
+    text = b"".join(done.stderr for done in (imported, added, revoked, erased))
+    assert b"a secret situation" not in text
+    assert key.encode() not in text
+
+
 @pytest.mark.parametrize("arguments", [(), ("--user", "u", "--tenant", "t")], ids=["neither", "both"])
 def test_erase_wants_one_subject(stack: Stack, arguments: tuple[str, ...]) -> None:
     done = stack.command("erase", "--yes", *arguments)
@@ -288,20 +365,3 @@ async def test_mongodb_deletes_agent_sessions_that_have_expired(stack: Stack) ->
     async with stack.database() as database:
         indexes = await database["agent_sessions"].index_information()
     assert indexes["expiry_1"]["expireAfterSeconds"] == 0
-
-
-def test_every_write_is_an_audit_line_without_content(stack: Stack) -> None:
-    owner = tenant()
-    with grpc.insecure_channel(stack.grpc) as channel:
-        stub = session_pb2_grpc.SessionServiceStub(channel)
-        writer = (("authorization", stack.token("the-writer", owner, scopes=["sessions:write"])),)
-        record = session_pb2.Session(situation="a secret situation")
-        made = stub.CreateSession(session_pb2.CreateSessionRequest(session=record), metadata=writer)
-        stub.UpdateSession(session_pb2.UpdateSessionRequest(session=made), metadata=writer)
-        stub.DeleteSession(session_pb2.DeleteSessionRequest(id=made.id), metadata=writer)
-    log = (stack.folder / "server.log").read_text()
-    lines = [json.loads(line) for line in log.splitlines() if made.id in line]
-    assert [(line["event"], line["action"], line["by"], line["tenant"]) for line in lines] == [
-        ("write", action, "the-writer", owner) for action in ("create", "update", "delete")
-    ]
-    assert "a secret situation" not in log

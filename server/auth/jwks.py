@@ -95,7 +95,11 @@ def load_jwks(source: str) -> dict[str, jwt.PyJWK]:
         keys = {key.key_id or "": key for key in jwt.PyJWKSet.from_dict(document).keys}
     except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
         raise SettingsError(f"ROLLCALL_JWKS: {source}: {type(error).__name__}") from None
-    return {kid: key for kid, key in keys.items() if key.algorithm_name in ASYMMETRIC}
+    return {
+        kid: key
+        for kid, key in keys.items()
+        if key.algorithm_name in ASYMMETRIC and key.public_key_use in {None, "sig"}
+    }
 
 
 def _is_url(source: str) -> bool:

@@ -1,6 +1,9 @@
 """JWTs: from a signed token to a verified Caller."""
 
+import math
+import re
 import time
+from typing import Any
 
 import jwt
 from cachetools import TLRUCache
@@ -18,6 +21,10 @@ CACHED_TOKEN_CHARS = 4096
 """Longer tokens are verified each time, so that the cache's memory has a bound."""
 CACHED_SECONDS = 300.0
 """A verified token is verified again after this long: its key may have been withdrawn."""
+
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+"""RFC 7515's compact form.  PyJWT also takes padding: a second spelling of the same token."""
+_TIMES = ("exp", "nbf", "iat")
 
 _Entry = tuple[Caller, str, float]
 """A caller, the token's `jti`, and until when this holds."""
@@ -53,6 +60,8 @@ class Jwts:
         return caller
 
     async def _verified_now(self, token: str, digested: bytes) -> _Entry:
+        if _FORM.fullmatch(token) is None:
+            raise UnauthenticatedError("The token is not valid")
         try:
             key, algorithms = await self._keys.find(token)
             claims = jwt.decode(
@@ -64,11 +73,12 @@ class Jwts:
                 leeway=self._leeway,
                 options={"require": ["exp", "sub"]},
             )
+            _check_times(claims)
             caller = caller_of(claims)
             remaining = float(claims["exp"]) + self._leeway - time.time()
         except jwt.ExpiredSignatureError:
             raise UnauthenticatedError("The token has expired", reason=EXPIRED) from None
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, ValueError, OverflowError):
             raise UnauthenticatedError("The token is not valid") from None
         entry = caller, claims.get("jti", ""), time.monotonic() + min(remaining, CACHED_SECONDS)
         if len(token) <= CACHED_TOKEN_CHARS:
@@ -82,7 +92,15 @@ def is_jwt(credential: str) -> bool:
         jwt.get_unverified_header(credential)
     except (jwt.PyJWTError, ValueError):
         return False
-    return True
+    return _FORM.fullmatch(credential) is not None
+
+
+def _check_times(claims: dict[str, Any]) -> None:
+    """Raise ValueError unless each time is a number (RFC 7519, section 2): PyJWT reads text as one, too."""
+    for name in _TIMES:
+        value = claims.get(name, 0)
+        if type(value) not in {int, float} or not math.isfinite(value):
+            raise ValueError(name)
 
 
 def jwts_of(settings: Settings) -> Jwts | None:

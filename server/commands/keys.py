@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import orjson
 
+from server import audit
 from server.auth.api_keys import new_key
 from server.records.caller import Caller
 from server.settings import Settings
@@ -23,8 +24,9 @@ def add(
 
     Raises AlreadyExistsError if it is there, SettingsError if it cannot be a key.
     """
-    new = new_key(caller, lifetime, imported, settings.secret("api_key_secret"))
-    _with_store(settings, lambda stored: stored.add(new.document))
+    new = new_key(caller, lifetime, imported, settings.secrets("api_key_secret"))
+    _with_store(settings, lambda stored: stored.add(new.document, new.older))
+    audit.by_operator("add_key", key=new.document["id"], user=caller.sub, tenant=caller.tenant)
     return new.document["id"], new.key
 
 
@@ -41,6 +43,7 @@ def lines(settings: Settings) -> list[str]:
 def revoke(settings: Settings, id_: str) -> None:
     """Delete a key; raise NotFoundError if there is none with this id."""
     _with_store(settings, lambda stored: stored.revoke(id_))
+    audit.by_operator("revoke_key", key=id_)
 
 
 def _with_store(settings: Settings, work: Callable[[StoredKeys], Awaitable[T]]) -> T:

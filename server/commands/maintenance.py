@@ -44,25 +44,6 @@ def show(settings: Settings, name: str, key: str, owner: Mapping[str, str]) -> s
     return asyncio.run(read())
 
 
-def erase(settings: Settings, subject: str, name: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Delete every record about a "user" or "tenant"; return how many there were by kind, and are left."""
-
-    async def run() -> tuple[dict[str, int], dict[str, int]]:
-        connection = driver.connect(settings)
-        reads, writes = Reads(connection.database), Writes(connection)
-        filters = {kind: {kind.subjects[subject]: name} for kind in KINDS if subject in kind.subjects}
-        try:
-            before = {kind.name: await reads.matches(kind, filter_) for kind, filter_ in filters.items()}
-            for kind, filter_ in filters.items():
-                await writes.erase(kind, filter_)
-            after = {kind.name: await reads.matches(kind, filter_) for kind, filter_ in filters.items()}
-        finally:
-            await connection.close()
-        return before, after
-
-    return asyncio.run(run())
-
-
 def migrate(settings: Settings) -> int:
     """Make the indexes, and derive again what an older version derived; return how many records."""
 

@@ -17,11 +17,9 @@ from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
 
-from server import demo, tls
+from server import demo, health
 from server.commands import tokens
 from server.embedded import envoy, mongod, service
 from server.embedded.child import Child, ServiceError
@@ -211,8 +209,7 @@ def _start_server(settings: Settings, children: _Children) -> None:
     # -P: a folder named `server` where the operator stands is not ours.
     command = [sys.executable, "-P", "-m", "server.cli", "serve", "--no-files"]
     children.start("server", command, environment_of(settings.given()))
-    target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
-    children.wait_until(lambda: _is_serving(target, settings), "the gRPC server is not healthy")
+    children.wait_until(lambda: health.is_serving(settings, _PROBE_SECONDS), "the gRPC server is not healthy")
 
 
 def _start_envoy(settings: Settings, children: _Children) -> None:
@@ -253,29 +250,9 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
 
 
-def _is_serving(target: str, settings: Settings) -> bool:
-    with _channel(target, settings) as channel:
-        stub = health_pb2_grpc.HealthStub(channel)
-        try:
-            request = health_pb2.HealthCheckRequest()
-            answer = stub.Check(request, timeout=_PROBE_SECONDS)  # type: ignore[attr-defined] # missing in its stubs
-        except grpc.RpcError:
-            return False
-        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
-
-
-def _channel(target: str, settings: Settings) -> grpc.Channel:
-    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
-    credentials = tls.channel_credentials_of(settings)
-    if credentials is None:
-        return grpc.insecure_channel(target, options=options)
-    options.append(("grpc.ssl_target_name_override", settings.grpc_host))
-    return grpc.secure_channel(target, credentials, options=options)
-
-
 def _is_transcoding(settings: Settings) -> bool:
     """Return whether a call without credentials comes back as the server's own refusal."""
-    host, port = _reachable(settings.rest_host), settings.rest_port
+    host, port = health.reachable(settings.rest_host), settings.rest_port
     connection = http.client.HTTPConnection(host, port, timeout=_PROBE_SECONDS)
     if settings.rest_tls_cert is not None:
         # Whether callers trust the certificate is not asked here.
@@ -293,12 +270,6 @@ def _is_transcoding(settings: Settings) -> bool:
     return response.status == http.HTTPStatus.UNAUTHORIZED
 
 
-def _reachable(host: str) -> str:
-    """Return the address by which this machine reaches a server that listens on `host`."""
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # read, not bound
-    return f"[{loopback}]" if ":" in loopback else loopback
-
-
 def _load_demo_once(settings: Settings) -> None:
     done = settings.data_dir / "demo_loaded"
     if not done.exists():
@@ -314,8 +285,8 @@ def _load_demo(settings: Settings) -> None:
 
 def _instructions(settings: Settings) -> str:
     scheme = "http" if settings.rest_tls_cert is None else "https"
-    base = f"{scheme}://{_reachable(settings.rest_host)}:{settings.rest_port}"
-    target = f"{_reachable(settings.grpc_host)}:{settings.grpc_port}"
+    base = f"{scheme}://{health.reachable(settings.rest_host)}:{settings.rest_port}"
+    target = f"{health.reachable(settings.grpc_host)}:{settings.grpc_port}"
     token = _demo_token(settings)
     credentials = f"Authorization: Bearer {token or 'TOKEN'}"
     calls = [shlex.join(["curl", "-sS", "-H", credentials, base + path]) for path in REST_PATHS]

@@ -8,13 +8,14 @@ from rollcall.v1 import agent_session_pb2 as pb
 
 from server.records.caller import Caller
 from server.records.fields import Field, Schema, at_most, identifier_of, list_of, matching, new_uuid
-from server.records.kind import Document, Kind
+from server.records.kind import Document, Kind, message_of, stored
 from server.records.query import ASC, Query
 
 RID = matching(
     r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
     "must be a resource identifier: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
 )
+ORDER = (("id", ASC),)
 VIEWERS = at_most(
     1000, list_of(matching(r"\*|(user|group):.{1,1000}", 'must be "*", "user:ID" or "group:ID"'))
 )
@@ -49,9 +50,21 @@ KIND = Kind(
 )
 
 
+def viewer(user: str) -> str:
+    """Return what `viewers` say to let one user in."""
+    return f"user:{user}"
+
+
+def without_viewer(pb_form: bytes, viewer: str) -> Document:
+    """Return the document of an agent, from its stored message, that no longer names a viewer."""
+    message: Any = message_of(KIND, pb_form)
+    kept = [each for each in message.viewers if each != viewer]
+    return stored(KIND, {}, _SCHEMA.check(_SCHEMA.from_proto(message)), {"viewers": kept})
+
+
 def on_record(limit: int) -> Query:
     """Return the list of all agents, by rid."""
-    return Query(KIND, {}, (("id", ASC),), limit)
+    return Query(KIND, {}, ORDER, limit)
 
 
 def accessible(rids: set[str], caller: Caller) -> Document:

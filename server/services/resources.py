@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 
+from server import audit
 from server.errors import (
     AbortedError,
     AlreadyExistsError,
@@ -46,8 +46,6 @@ MAX_BATCH = 1000
 MAX_REQUEST_ID_CHARS = 128
 PAUSE_SECONDS = 0.05
 """How long, at most, a write waits before it is tried again because another one came between."""
-
-audit = structlog.get_logger("server.audit")
 
 Visible = Callable[[Document], Awaitable[bool]]
 """Whether the caller sees a record, by the stored fields that decide it."""
@@ -185,9 +183,8 @@ class Resources:
 
     def _audit(self, action: str, caller: Caller, owner: Owner, key: str) -> None:
         """Say who changed which record; never what is in it."""
-        audit.info(
-            "write",
-            action=action,
+        audit.by_caller(
+            action,
             kind=self._kind.name,
             key=key,
             owner=dict(owner),

@@ -1,5 +1,6 @@
 """API keys as they are stored: by digest."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pymongo.asynchronous.database import AsyncDatabase
@@ -18,18 +19,22 @@ class StoredKeys:
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._keys = database[API_KEYS]
 
-    async def find(self, digest: str) -> Document | None:
-        """Return a key by its digest."""
+    async def find(self, digests: Sequence[str]) -> Document | None:
+        """Return a key by one of the digests that it may be stored by."""
         with translated():
-            return await self._keys.find_one({"_id": digest})
+            return await self._keys.find_one({"_id": {"$in": list(digests)}})
 
-    async def add(self, document: dict[str, Any]) -> None:
-        """Store a key; raise AlreadyExistsError if it is there."""
+    async def add(self, document: Mapping[str, Any], older: Sequence[str] = ()) -> None:
+        """Store a key in the place of the same one under its older digests.
+
+        Raises AlreadyExistsError if it is there under its new one.
+        """
         with translated():
             try:
-                await self._keys.insert_one(document)
+                await self._keys.insert_one(dict(document))
             except DuplicateKeyError:
                 raise AlreadyExistsError("there is such a key already") from None
+            await self._keys.delete_many({"_id": {"$in": list(older)}})
 
     async def all(self) -> list[Document]:
         """Return every key, oldest first."""
@@ -41,3 +46,21 @@ class StoredKeys:
         with translated():
             if not (await self._keys.delete_one({"id": id_})).deleted_count:
                 raise NotFoundError(f"there is no key {id_}")
+
+    async def count(self, subject: str, name: str) -> int:
+        """Return how many keys stand for a "user" or a "tenant"."""
+        with translated():
+            return await self._keys.count_documents(_of(subject, name))
+
+    async def erase(self, subject: str, name: str) -> None:
+        """Delete every key that stands for a "user" or a "tenant"."""
+        with translated():
+            await self._keys.delete_many(_of(subject, name))
+
+
+def _of(subject: str, name: str) -> Document:
+    if subject == "user":
+        return {"claims.sub": name}
+    # Who has no tenant is its own.
+    own = {"claims.sub": name, "claims.developer_id": {"$exists": False}}
+    return {"$or": [{"claims.developer_id": name}, own]}

@@ -1,0 +1,44 @@
+"""Asks a server of this machine for its health, by the TLS that it is set to speak."""
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from server import tls
+from server.settings import Settings, SettingsError
+
+LIVE = "live"
+"""The health of the process itself, whether or not MongoDB answers."""
+
+
+def is_serving(settings: Settings, seconds: float, service: str = "", server_name: str | None = None) -> bool:
+    """Return whether the server answers within `seconds` that it serves.
+
+    `service` is whose health, "" the whole server's. `server_name` is what its certificate must name,
+    ROLLCALL_GRPC_HOST by default. Raises SettingsError if a file cannot be read.
+    """
+    with _channel(settings, server_name or settings.grpc_host) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        try:
+            request = health_pb2.HealthCheckRequest(service=service)
+            answer = stub.Check(request, timeout=seconds)  # type: ignore[attr-defined] # missing in its stubs
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _channel(settings: Settings, server_name: str) -> grpc.Channel:
+    target = f"{reachable(settings.grpc_host)}:{settings.grpc_port}"
+    options: list[tuple[str, str | int]] = [("grpc.enable_http_proxy", 0)]
+    credentials = tls.channel_credentials_of(settings)
+    if credentials is None:
+        if settings.tls_cert is not None:
+            raise SettingsError("ROLLCALL_ENVOY_TLS_CA: must be set, as the server speaks TLS")
+        return grpc.insecure_channel(target, options=options)
+    options.append(("grpc.ssl_target_name_override", server_name))
+    return grpc.secure_channel(target, credentials, options=options)
+
+
+def reachable(host: str) -> str:
+    """Return the address by which this machine reaches a server that listens on `host`."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # read, not bound
+    return f"[{loopback}]" if ":" in loopback else loopback
