@@ -1,6 +1,8 @@
 """Tokens: what holds, what does not, and where the keys come from."""
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -90,6 +92,22 @@ async def test_a_caller_without_a_tenant_is_its_own() -> None:
     assert (await shared().verify(signed("HS256", SECRET))).tenant == "ada"
 
 
+def made(header: str, payload: str, key: str = SECRET) -> str:
+    """A token of any header and payload, signed as HS256."""
+    signing = ".".join(jwt.utils.base64url_encode(part.encode()).decode() for part in (header, payload))
+    digest = hmac.new(key.encode(), signing.encode(), hashlib.sha256).digest()
+    return f"{signing}.{jwt.utils.base64url_encode(digest).decode()}"
+
+
+def headed(**header: Any) -> str:
+    return made(json.dumps({"alg": "HS256"} | header), json.dumps(claims()))
+
+
+def bodied(**changes: Any) -> str:
+    return made('{"alg":"HS256"}', json.dumps(claims(**changes)))
+
+
+SOON = str(int(time.time()) + 1000)
 REFUSED = {
     "another key": signed("HS256", "another secret of more than 32 bytes!"),
     "another algorithm of the same key": signed("HS512", SECRET + SECRET),
@@ -107,6 +125,46 @@ REFUSED = {
     "a scope that is no text": signed("HS256", SECRET, scope=["sessions:write"]),
     "groups of numbers": signed("HS256", SECRET, groups=[1]),
     "a tenant that is no text": signed("HS256", SECRET, developer_id={"$ne": ""}),
+    "a critical extension that is not known": headed(crit=["x"], x=1),
+    "a critical header that is not there": headed(crit=["x"]),
+    "no critical header at all": headed(crit=[]),
+    "a payload that is not encoded": headed(b64=False, crit=["b64"]),
+    "a payload that is not encoded, unsaid": headed(b64=False),
+    "a kid that is no text": headed(kid=["rs256"]),
+    "two algorithms, the last of them none": made('{"alg":"HS256","alg":"none"}', json.dumps(claims())),
+    "an algorithm in small letters": headed(alg="hs256"),
+    "an algorithm that is no text": headed(alg=["HS256"]),
+    "no algorithm": made("{}", json.dumps(claims())),
+    "a header that is a list": made('["HS256"]', json.dumps(claims())),
+    "a header that nests too deep": made("[" * 30_000, "{}"),
+    "a payload that nests too deep": made('{"alg":"HS256"}', "[" * 30_000),
+    "a token in a token": made('{"alg":"HS256","cty":"JWT"}', json.dumps(signed("HS256", SECRET))),
+    "an encrypted token's five parts": signed("HS256", SECRET) + ".AAAA.AAAA",
+    "an expiry that is text": bodied(exp=SOON),
+    "an expiry beyond all floats": bodied(exp=10**400),
+    "an expiry that is infinite": bodied(exp=float("inf")),
+    "an expiry that is no number": bodied(exp=float("nan")),
+    "not before true": bodied(nbf=True),
+    "an expiry that is a list": bodied(exp=[int(SOON)]),
+    "issued in the future": bodied(iat=int(SOON)),
+    "issued at a text": bodied(iat="0"),
+    "not before a text": bodied(nbf="0"),
+    "a list of issuers": bodied(iss=["rollcall"]),
+    "a list of other audiences": bodied(aud=["elsewhere", "roll"]),
+    "an audience that only begins so": bodied(aud="rollcall-of-others"),
+    "audiences that are not all text": bodied(aud=["rollcall", 1]),
+    "a subject that is a number": bodied(sub=7),
+    "two subjects, the last of them empty": made(
+        '{"alg":"HS256"}', json.dumps(claims())[:-1] + ', "sub": ""}'
+    ),
+    "a token id that is a list": bodied(jti=["a"]),
+    "padding": signed("HS256", SECRET) + "=",
+    "a space before it": " " + signed("HS256", SECRET),
+    "a line's end behind it": signed("HS256", SECRET) + "\n",
+    "a line's end in its signature": signed("HS256", SECRET)[:-9] + "\n" + signed("HS256", SECRET)[-9:],
+    "a character in its signature that decoders skip": signed("HS256", SECRET)[:-9]
+    + "!"
+    + signed("HS256", SECRET)[-9:],
     "nothing": "",
     "no token": "abc",
     "three empty parts": "..",
@@ -119,6 +177,15 @@ async def test_what_does_not_hold_is_refused(token: str) -> None:
     with pytest.raises(UnauthenticatedError) as refusal:
         await shared().verify(token)
     assert refusal.value.reason == "CREDENTIALS_INVALID"
+
+
+async def test_one_of_several_audiences_is_enough() -> None:
+    assert (await shared().verify(bodied(aud=["elsewhere", "rollcall"]))).sub == "ada"
+
+
+async def test_a_time_may_have_a_fraction() -> None:
+    now = time.time()
+    assert (await shared().verify(bodied(exp=now + 60.5, nbf=now - 0.5, iat=now - 0.5))).sub == "ada"
 
 
 async def test_an_expired_token_is_told_so() -> None:
@@ -158,6 +225,11 @@ FOREIGN = {
     "an algorithm that is not the key's": signed("ES256", kid="rs256"),
     "a kid that is not there": signed("RS256", kid="other"),
     "a kid that is a path": signed("RS256", kid="../../etc/passwd"),
+    "a kid that is a URL": signed("RS256", kid="http://127.0.0.1:9/jwks.json"),
+    "a kid that is a query": signed("RS256", kid="' OR 1=1; --"),
+    "a kid of another key": signed("RS256", kid="eddsa"),
+    "a kid that is huge": signed("RS256", kid="k" * 40_000),
+    "no kid": jwt.encode(claims(), RSA_KEY, algorithm="RS256"),
 }
 
 
@@ -165,6 +237,31 @@ FOREIGN = {
 async def test_a_key_verifies_by_its_own_algorithm_alone(token: str, key_file: Path) -> None:
     with pytest.raises(UnauthenticatedError):
         await authenticator_of(Settings(jwks=str(key_file))).verify(token)
+
+
+UNUSABLE = {
+    "a key that encrypts": {"use": "enc"},
+    "a key of another algorithm": {"alg": "RS512"},
+    "no name": {"kid": None},
+}
+
+
+@pytest.mark.parametrize("change", UNUSABLE.values(), ids=UNUSABLE)
+async def test_a_key_that_is_not_for_this_verifies_nothing(change: Jwks, tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    keys = [public("ES256", "es256"), public("RS256", "rs256") | change]
+    path.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(UnauthenticatedError):
+        await authenticator_of(Settings(jwks=str(path))).verify(signed("RS256"))
+
+
+async def test_a_shared_secret_in_a_key_set_verifies_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    secret = {"kty": "oct", "kid": "hs256", "alg": "HS256", "k": jwt.utils.base64url_encode(SECRET.encode())}
+    keys = [public("ES256", "es256"), secret | {"k": str(secret["k"], "ascii")}]
+    path.write_text(json.dumps({"keys": keys}))
+    with pytest.raises(UnauthenticatedError):
+        await authenticator_of(Settings(jwks=str(path))).verify(signed("HS256", SECRET))
 
 
 class Issuer:
@@ -205,6 +302,18 @@ async def test_keys_of_a_url_are_fetched_once(issuer: Issuer) -> None:
     for sub in ("ada", "bo"):
         assert (await authenticator.verify(signed("RS256", sub=sub))).sub == sub
     assert issuer.calls == 1
+
+
+async def test_a_token_does_not_bring_its_key(issuer: Issuer, key_file: Path) -> None:
+    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    jwk = json.loads(RSAAlgorithm.to_jwk(stranger.public_key())) | {"kid": "rs256", "alg": "RS256"}
+    issuer.keys = {"keys": [jwk]}
+    authenticator = authenticator_of(Settings(jwks=str(key_file)))
+    for header in ({"jku": issuer.url}, {"x5u": issuer.url}, {"jwk": jwk}, {"x5c": ["AAAA"]}):
+        headers = {"kid": "rs256"} | header
+        with pytest.raises(UnauthenticatedError):
+            await authenticator.verify(jwt.encode(claims(), stranger, algorithm="RS256", headers=headers))
+    assert issuer.calls == 0
 
 
 async def test_a_new_key_is_found_without_a_restart(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:

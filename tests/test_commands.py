@@ -14,7 +14,9 @@ import grpc
 import pytest
 from rollcall.v1 import user_session_pb2, user_session_pb2_grpc
 
+from server.commands import keys
 from server.records import session as sessions
+from server.records.caller import Caller
 from server.records.kind import JSON
 from server.records.xid import new_xid
 from tests.stack import ROLLCALL, Stack, lines_of, running_stack
@@ -55,6 +57,12 @@ def audited(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     assert (line.pop("event"), line.pop("level"), line.pop("by")) == ("write", "info", getpass.getuser())
     assert datetime.fromisoformat(line.pop("timestamp"))
     return line
+
+
+def key_of(stack: Stack, sub: str, tenant: str = "") -> str:
+    """A new API key."""
+    _, key = keys.add(stack.settings, Caller(sub=sub, tenant=tenant or sub), None, None)
+    return key
 
 
 def tenant() -> str:
@@ -288,9 +296,7 @@ def test_erase_deletes_a_tenants_sessions(stack: Stack) -> None:
 
 def test_erase_deletes_the_keys_and_the_mention_of_a_user(stack: Stack) -> None:
     user, other = tenant(), tenant()
-    keys = {
-        each: stack.command("key", "add", "--sub", each).stdout.decode().strip() for each in (user, other)
-    }
+    held = {each: key_of(stack, each) for each in (user, other)}
     rid = f"ri.aip-agents..agent.{uuid.uuid4()}"
     viewers = [f"user:{user}", f"user:{other}", f"group:{user}"]
     stack.load({"kind": "agent", "owner": {"viewers": viewers}, "body": {"rid": rid}})
@@ -300,8 +306,8 @@ def test_erase_deletes_the_keys_and_the_mention_of_a_user(stack: Stack) -> None:
 
     assert {"api_key: 1 before, 0 after", "agent_viewer: 1 before, 0 after"} <= set(said(done))
     assert [line for line in said(again) if ": 0 before, 0 after" not in line] == []
-    assert stack.get("/session", keys[other]).status_code == 200
-    assert stack.get("/session", keys[user]).status_code == 401
+    assert stack.get("/session", held[other]).status_code == 200
+    assert stack.get("/session", held[user]).status_code == 401
     reader = stack.token("x", scopes=["sessions:read"])
     shown = stack.get(f"/v1/agents/{rid}", reader).json()["viewers"]
     assert sorted(shown) == sorted([f"user:{other}", f"group:{user}"])
@@ -309,17 +315,10 @@ def test_erase_deletes_the_keys_and_the_mention_of_a_user(stack: Stack) -> None:
 
 def test_erase_deletes_a_tenants_keys_and_no_other(stack: Stack) -> None:
     owner, user = tenant(), tenant()
-    keys = [
-        stack.command("key", "add", *options).stdout.decode().strip()
-        for options in (
-            ("--sub", owner),
-            ("--sub", user, "--developer-id", owner),
-            ("--sub", owner, "--developer-id", user),
-        )
-    ]
+    held = [key_of(stack, owner), key_of(stack, user, owner), key_of(stack, owner, user)]
     done = stack.command("erase", "--tenant", owner, "--yes")
     assert "api_key: 2 before, 0 after" in said(done)
-    assert [stack.get("/session", key).status_code for key in keys] == [401, 401, 200]
+    assert [stack.get("/session", key).status_code for key in held] == [401, 401, 200]
 
 
 def test_commands_that_write_leave_one_audit_line(stack: Stack) -> None:

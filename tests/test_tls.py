@@ -22,7 +22,7 @@ from server import tls, watched
 from server.embedded import child, envoy
 from server.settings import Settings, SettingsError, load
 from tests.parts import wait_until
-from tests.stack import Stack, free_port, running_stack
+from tests.stack import ROLLCALL, Stack, free_port, running_stack
 
 HOST = "127.0.0.1"
 CA = trustme.CA()
@@ -129,6 +129,37 @@ def test_only_clients_with_a_certificate_of_the_ca_are_let_in(secured: Stack, fi
     assert not serving(secured, grpc.ssl_channel_credentials(ca, **strangers))
     assert not serving(secured, grpc.ssl_channel_credentials(ca))
     assert not serving(secured, None)
+
+
+def test_rollcall_health_asks_by_mtls(secured: Stack, files: Files) -> None:
+    files.issue("friend")
+    environment = secured.environment | {
+        "ROLLCALL_TLS_CERT": str(files.folder / "TLS.pem"),
+        "ROLLCALL_TLS_KEY": str(files.folder / "TLS.key"),
+    }
+    trusting = environment | {"ROLLCALL_ENVOY_TLS_CA": str(files.ca)}
+    known = trusting | {
+        "ROLLCALL_ENVOY_TLS_CERT": str(files.folder / "friend.pem"),
+        "ROLLCALL_ENVOY_TLS_KEY": str(files.folder / "friend.key"),
+    }
+    said = [
+        health(known),
+        health(known, "--live", "--server-name", "another.example"),
+        health(trusting, "--live"),
+        health(environment, "--live"),
+    ]
+    assert [status for status, _ in said] == [0, 1, 1, 2]
+    assert said[0][1] == ""
+    assert said[3][1] == "rollcall: ROLLCALL_ENVOY_TLS_CA: must be set, as the server speaks TLS\n"
+
+
+def health(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
+    """The exit status of `rollcall health` and what it says."""
+    ran = subprocess.run(
+        [ROLLCALL, "health", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in ran.stderr
+    return ran.returncode, ran.stderr
 
 
 def test_envoy_does_not_answer_without_tls(secured: Stack) -> None:

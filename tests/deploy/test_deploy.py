@@ -1,7 +1,6 @@
 """What `deploy/` and the repository's own settings say: valid by their schemas, and true of the product."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from server.cli import app
 from server.settings import PREFIX, Settings
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
-from tests.stack import Stack, free_port
+from tests.stack import ROLLCALL, Stack, free_port
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -156,12 +155,11 @@ def test_image_has_what_the_build_needs() -> None:
 
 def test_health_check_of_the_image_follows_the_server(stack: Stack) -> None:
     command = json.loads(_instruction(DOCKERFILE, "HEALTHCHECK").partition(" CMD ")[2])
-    assert command[0] == "python"
+    assert command[0] == "rollcall"
     for port, status in ((stack.settings.grpc_port, 0), (free_port(), 1)):
-        environment = os.environ | {f"{PREFIX}GRPC_PORT": str(port)}
-        done = subprocess.run(
-            [sys.executable, *command[1:]], env=environment, capture_output=True, check=False
-        )
+        # As in the image: it listens everywhere and is asked on loopback.
+        environment = stack.environment | {f"{PREFIX}GRPC_PORT": str(port), f"{PREFIX}GRPC_HOST": "0.0.0.0"}  # noqa: S104 # as the image has it
+        done = subprocess.run([ROLLCALL, *command[1:]], env=environment, capture_output=True, check=False)
         assert done.returncode == status, done.stderr
 
 

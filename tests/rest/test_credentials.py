@@ -130,6 +130,14 @@ def test_no_credentials_are_refused_as_missing(client: httpx.Client, path: str) 
     assert outcome(client.get(path, headers=cookie(("other", "x")))) == refusal(path, "MISSING")
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/v1/sessions"])
+def test_credentials_in_a_query_are_none(service: Stack, client: httpx.Client, path: str) -> None:
+    for name in ("access_token", "authorization", "token", "api_key", STORYDEN_COOKIE):
+        answer = client.get(path, params={"preview": "true", name: good(service)})
+        assert answer.status_code in {401, 403}, name
+        assert good(service)[-40:] not in answer.text
+
+
 @pytest.mark.parametrize("path", PATHS)
 def test_a_bare_key_is_taken_by_the_session_path_only(
     service: Stack, client: httpx.Client, path: str
