@@ -1,6 +1,8 @@
 """What `deploy/` and the repository's own settings say: valid by their schemas, and true of the product."""
 
+import copy
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from packaging.version import Version
 
 from server.app import GRACE_SECONDS, KINDS
 from server.cli import app
-from server.settings import PREFIX, Settings
+from server.settings import PREFIX, Settings, load
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
 from tests.stack import ROLLCALL, Stack, free_port
@@ -113,7 +115,7 @@ def test_every_deployment_scales_is_fenced_and_is_not_disrupted_whole(kind: str,
 
 def test_kustomization_has_every_manifest_but_the_example() -> None:
     kustomization = loaded(KUBERNETES / KUSTOMIZATION)
-    files = {path.name for path in KUBERNETES.iterdir()} - {KUSTOMIZATION, "secret.example.yaml"}
+    files = {path.name for path in KUBERNETES.iterdir()} - {KUSTOMIZATION, "secret.example.yaml", "mtls"}
     assert set(kustomization["resources"]) == files
     assert {image["name"] for image in kustomization["images"]} <= {
         each["image"].split(":")[0] for each in CONTAINERS
@@ -170,6 +172,57 @@ def test_server_answers_the_probes(stack: Stack, probe: str) -> None:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         answer = stub.Check(asked, timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def patched(resource: Any, operations: list[dict[str, Any]]) -> Any:
+    """A manifest after a JSON patch (RFC 6902), as far as the component uses it."""
+    made = copy.deepcopy(resource)
+    for each in operations:
+        *parents, last = each["path"].strip("/").split("/")
+        place = made
+        for name in parents:
+            place = place[int(name)] if isinstance(place, list) else place[name]
+        if each["op"] == "add" and last == "-":
+            place.append(each["value"])
+        else:
+            assert each["op"] == "replace"
+            assert last in place
+            place[last] = each["value"]
+    return made
+
+
+MTLS = {
+    patch["target"]["name"]: patched(
+        named(patch["target"]["kind"], patch["target"]["name"]), yaml.safe_load(patch["patch"])
+    )
+    for patch in loaded(KUBERNETES / "mtls" / KUSTOMIZATION)["patches"]
+}
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_the_mtls_component_makes_valid_manifests(name: str) -> None:
+    kubernetes_validate.validate(MTLS[name], KUBERNETES_VERSIONS[0], strict=True)
+
+
+def test_probes_of_the_mtls_component_are_commands_that_speak_tls() -> None:
+    (server,) = MTLS["rollcall-server"]["spec"]["template"]["spec"]["containers"]
+    held = {each["name"].removeprefix(PREFIX).lower(): each.get("value") for each in server["env"]}
+    files = {name: value for name, value in held.items() if "tls" in name}
+    assert files.keys() == {
+        *("tls_cert", "tls_key", "tls_client_ca", "envoy_tls_ca", "envoy_tls_cert", "envoy_tls_key")
+    }
+    assert load(**files).tls_client_ca == Path("/tls/ca.crt")
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        program, *arguments = server[probe]["exec"]["command"]
+        assert (program, "grpc" in server[probe]) == ("rollcall", False)
+        # Nothing listens there, or no file is there: but the command itself is one.
+        done = subprocess.run(
+            [ROLLCALL, *arguments],
+            env=os.environ | {f"{PREFIX}GRPC_PORT": str(free_port())},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 1, done.stderr
 
 
 def test_servers_have_time_to_stop() -> None:
