@@ -4,7 +4,7 @@
 
 The exit status is 1 if one has.  Where the advisories do not answer, no package was judged: this is said
 loudly, and is an error with --strict alone, as a machine without network must be able to check the rest.
-ROLLCALL_ADVISORIES names another source than OSV, by its API's URL.
+ADVISORIES_URL names another source than OSV, by its API's URL.
 """
 
 import json
@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
 
 def _report(options: list[str]) -> list[dict[str, Any]]:
     """Return pip-audit's packages, none if it could not ask; its own words go to stderr."""
-    url = os.environ.get("ROLLCALL_ADVISORIES", ADVISORIES)
+    url = os.environ.get("ADVISORIES_URL", ADVISORIES)
     command = [sys.executable, "-m", "pip_audit", "--format", "json", "--skip-editable", "--timeout", SECONDS]
     command += ["--vulnerability-service", "osv", "--osv-url", url, "--progress-spinner", "off"]
     command += [word for advisory in IGNORED for word in ("--ignore-vuln", advisory)]

@@ -59,7 +59,7 @@ def audit(folder: Path, url: str, package: str, *options: str) -> tuple[int, str
     (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
     ran = subprocess.run(
         [sys.executable, AUDIT, *options, "--path", folder],
-        env=os.environ | {"ROLLCALL_ADVISORIES": url},
+        env=os.environ | {"ADVISORIES_URL": url},
         capture_output=True,
         text=True,
         check=False,
