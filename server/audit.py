@@ -5,18 +5,23 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import orjson
-import structlog
-
-# Whatever ROLLCALL_LOG_LEVEL leaves out, these lines are written.
-_log = structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
 
 
 def by_caller(action: str, **what: Any) -> None:
     """Write the line of a call's write into the server's log."""
-    _log.info("write", action=action, **what)
+    _log().info("write", action=action, **what)
+
+
+@cache
+def _log() -> Any:
+    import structlog  # noqa: PLC0415 # slow to load, and commands do without it
+
+    # Whatever ROLLCALL_LOG_LEVEL leaves out, these lines are written.
+    return structlog.wrap_logger(None, wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET))
 
 
 def by_operator(action: str, **what: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from server import audit
-from server.commands import tokens
 from server.commands.options import (
     ClientId,
     DataDir,
@@ -148,6 +147,8 @@ def print_token(  # noqa: PLR0913 # one option a claim
       rollcall token --sub importer --scope sessions:write --expires-in 15m
       rollcall token --sub alice --permission USE_ROBOTS --developer-id acme
     """
+    from server.commands import tokens  # noqa: PLC0415 # only this command signs
+
     lifetime = lifetime_of(expires_in)
     caller = caller_of_options(sub, developer_id, client_id, permission, scope, group)
     settings = find_service(settings_of(data_dir), needs="jwt_secret")
