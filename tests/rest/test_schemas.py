@@ -20,7 +20,7 @@ from tests.rest.schemas import (
     user_session_error,
     validated,
 )
-from tests.stack import Stack, lines_of
+from tests.stack import PLAIN, Stack, lines_of
 from tests.strategies import batches, comparable, expected, fresh_uuid, instant
 
 EXAMPLES = 25
@@ -254,7 +254,7 @@ def test_error_is_in_the_words_of_its_path(stack: Stack, row: Error) -> None:
         "expired": stack.token("somebody", expires_in=-timedelta(hours=1)),
     }
     headers = {} if caller is None else {"authorization": f"Bearer {tokens[caller]}"}
-    response = httpx.request(method, stack.rest + path, headers=headers, timeout=30)
+    response = httpx.request(method, stack.rest + path, headers=headers, timeout=30, verify=PLAIN)
     validated(response, schema, status)
 
 
