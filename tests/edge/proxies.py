@@ -69,6 +69,8 @@ def impatient(config: Any) -> None:
         assert name in manager
         manager[name] = f"{SECONDS}s"
     manager["common_http_protocol_options"]["idle_timeout"] = f"{SECONDS}s"
+    # From then on the connection is told to go, and has five seconds more as shipped.
+    manager["drain_timeout"] = "0.1s"
 
 
 @contextlib.contextmanager
