@@ -1,4 +1,4 @@
-"""Envoys that may be attacked, in front of the shared server."""
+"""An Envoy that may be attacked, in front of the shared server."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.stack import Stack
 
 @pytest.fixture(scope="session")
 def edge(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    """An Envoy as shipped, but impatient; it has one worker, so that whatever holds it up holds up all."""
+    """An Envoy as shipped that closes connections early; one worker: whatever holds it up holds up all."""
     with running_edge(stack, tmp_path_factory.mktemp("edge")) as running:
         yield running

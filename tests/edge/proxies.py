@@ -20,8 +20,8 @@ from tests.stack import Stack, free_port
 
 ROOT = Path(__file__).parents[2]
 ENVOY = str(Path(sys.executable).with_name("envoy"))
-SECONDS = 1
-"""The limits of headers, requests, streams and connections, each; shipped, 10 to 300."""
+SECONDS = 2
+"""The limits of headers, requests, streams and connections, each, of an impatient Envoy; shipped, 10 to 300."""
 
 Change = Callable[[Any], None]
 
@@ -63,19 +63,26 @@ def shipped() -> Any:
     return yaml.safe_load((ROOT / "envoy.yaml").read_text())
 
 
+def closing(config: Any) -> None:
+    """Close connections soon after they have nothing more to do, so that tests need not guess."""
+    manager = manager_of(config)
+    manager["common_http_protocol_options"]["idle_timeout"] = "0.5s"
+    # From then on the connection is told to go, and has five seconds more as shipped.
+    manager["drain_timeout"] = "0.1s"
+    manager["delayed_close_timeout"] = "0.1s"
+
+
 def impatient(config: Any) -> None:
+    closing(config)
     manager = manager_of(config)
     for name in ("request_headers_timeout", "request_timeout", "stream_idle_timeout"):
         assert name in manager
         manager[name] = f"{SECONDS}s"
-    manager["common_http_protocol_options"]["idle_timeout"] = f"{SECONDS}s"
-    # From then on the connection is told to go, and has five seconds more as shipped.
-    manager["drain_timeout"] = "0.1s"
 
 
 @contextlib.contextmanager
 def running_edge(
-    stack: Stack, folder: Path, change: Change = impatient, settings: Settings | None = None
+    stack: Stack, folder: Path, change: Change = closing, settings: Settings | None = None
 ) -> Iterator[Edge]:
     """Run the shipped Envoy with changes in the block."""
     used = settings or load(rest_port=free_port(), grpc_port=stack.settings.grpc_port)

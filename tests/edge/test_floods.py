@@ -1,16 +1,14 @@
 """HTTP/2 frames that cost their sender nothing: they end the sender's connection, and nobody else's."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from hpack import Encoder
 from hyperframe.frame import ContinuationFrame, PingFrame, PriorityFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.edge.http2 import Http2, data, reset
-from tests.edge.proxies import Edge, manager_of, running_edge, shipped
+from tests.edge.proxies import Edge, manager_of, shipped
 from tests.parts import wait_until
-from tests.stack import Stack
 
 ROUNDS = 200
 GROWTH_MB = 50
@@ -18,17 +16,6 @@ GROWTH_MB = 50
 
 Credentials = tuple[str, str]
 Round = Callable[[Http2, Credentials], bytes]
-
-
-def hasty(config: Any) -> None:
-    """Leave the limits as shipped, but do not wait for a flooding client to hear of its end."""
-    manager_of(config)["delayed_close_timeout"] = "0.1s"
-
-
-@pytest.fixture(scope="module")
-def flooded(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
-    with running_edge(stack, tmp_path_factory.mktemp("floods"), hasty) as running:
-        yield running
 
 
 def rapid_reset(client: Http2, credentials: Credentials) -> bytes:
@@ -116,25 +103,25 @@ FLOODS: dict[str, Round] = {
 
 
 @pytest.mark.parametrize("name", FLOODS)
-def test_a_flood_ends_its_own_connection_and_no_other(flooded: Edge, name: str) -> None:
-    credentials = flooded.authorization()
-    with Http2(flooded.port) as neighbour, Http2(flooded.port) as flooding:
+def test_a_flood_ends_its_own_connection_and_no_other(edge: Edge, name: str) -> None:
+    credentials = edge.authorization()
+    with Http2(edge.port) as neighbour, Http2(edge.port) as flooding:
         assert neighbour.answered("/session", credentials) == 200
-        before = flooded.megabytes()
+        before = edge.megabytes()
         for _ in range(ROUNDS):
             if not flooding.send(FLOODS[name](flooding, credentials)):
                 break
         assert neighbour.answered("/session", credentials) == 200
         assert flooding.is_ended()
-        assert flooded.megabytes() < before + GROWTH_MB
+        assert edge.megabytes() < before + GROWTH_MB
     # What was begun for it has ended too.
-    wait_until(lambda: flooded.stat("cluster.rollcall.upstream_rq_active") == 0)
+    wait_until(lambda: edge.stat("cluster.rollcall.upstream_rq_active") == 0)
 
 
-def test_a_rapid_reset_reaches_the_server_with_few_of_its_calls(flooded: Edge) -> None:
-    credentials = flooded.authorization()
-    before = flooded.stat("cluster.rollcall.upstream_rq_total")
-    with Http2(flooded.port) as flooding:
+def test_a_rapid_reset_reaches_the_server_with_few_of_its_calls(edge: Edge) -> None:
+    credentials = edge.authorization()
+    before = edge.stat("cluster.rollcall.upstream_rq_total")
+    with Http2(edge.port) as flooding:
         for _ in range(ROUNDS):
             if not flooding.send(rapid_reset(flooding, credentials)):
                 break
@@ -142,12 +129,12 @@ def test_a_rapid_reset_reaches_the_server_with_few_of_its_calls(flooded: Edge) -
         assert flooding.is_ended()
     assert opened > 200
     # Sixteen; two hundred, if all that one read brings were begun at once.
-    assert flooded.stat("cluster.rollcall.upstream_rq_total") - before < 100
+    assert edge.stat("cluster.rollcall.upstream_rq_total") - before < 100
 
 
-def test_more_streams_than_a_connection_may_have_are_refused(flooded: Edge) -> None:
-    credentials = flooded.authorization()
-    with Http2(flooded.port) as client:
+def test_more_streams_than_a_connection_may_have_are_refused(edge: Edge) -> None:
+    credentials = edge.authorization()
+    with Http2(edge.port) as client:
         for _ in range(300):
             client.send(client.opening("/v1/sessions", credentials, method="POST", ends=False))
         assert client.status(client.stream) is None
@@ -156,21 +143,21 @@ def test_more_streams_than_a_connection_may_have_are_refused(flooded: Edge) -> N
         assert client.answered("/session", credentials) == 200
 
 
-def test_headers_that_unpack_to_megabytes_are_refused(flooded: Edge) -> None:
-    credentials = flooded.authorization()
+def test_headers_that_unpack_to_megabytes_are_refused(edge: Edge) -> None:
+    credentials = edge.authorization()
     pseudo = [(":method", "GET"), (":scheme", "http"), (":authority", "a"), (":path", "/session")]
     large = [("x-large", "a" * 3500)]
     encoder = Encoder()
-    with Http2(flooded.port) as client:
+    with Http2(edge.port) as client:
         client.send(client.block(encoder.encode(pseudo + large)))
         assert client.status(client.stream) == 401
-        before = flooded.megabytes()
+        before = edge.megabytes()
         for _ in range(50):
             # A byte for each: 14 MB.
             client.send(client.block(encoder.encode(pseudo + large * 4000)))
         assert client.status(client.stream) in {None, 431}
-        assert flooded.megabytes() < before + GROWTH_MB
-    with Http2(flooded.port) as client:
+        assert edge.megabytes() < before + GROWTH_MB
+    with Http2(edge.port) as client:
         assert client.answered("/session", credentials) == 200
 
 

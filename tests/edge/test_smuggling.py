@@ -114,7 +114,6 @@ def results(edge: Edge) -> Iterator[tuple[Results, list[str]]]:
     requests = {name: text for name, (_, text) in (REFUSED | ONE).items()}
     calls = Calls(edge)
     with ThreadPoolExecutor(16) as pool:
-        # Envoy closes what it has refused, and what has been idle for a second.
         ended = pool.map(lambda text: exchange(edge.port, filled(text, edge)), requests.values())
         found = dict(zip(requests, ended, strict=True))
     yield found, calls.so_far()
