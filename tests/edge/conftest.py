@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.edge import documented
 from tests.edge.proxies import Edge, running_edge
 from tests.stack import Stack
 
@@ -13,3 +14,10 @@ def edge(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
     """An Envoy as shipped that closes connections early; one worker: whatever holds it up holds up all."""
     with running_edge(stack, tmp_path_factory.mktemp("edge")) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def served(edge: Edge) -> Edge:
+    """The same, with a record behind each documented path."""
+    documented.load(edge.stack)
+    return edge

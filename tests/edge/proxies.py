@@ -34,11 +34,14 @@ class Edge:
         self.port = settings.rest_port
         self.process = process
         self._admin = admin
+        self._tokens: dict[str, str] = {}
 
     def authorization(self, sub: str = "edge") -> tuple[str, str]:
         """Return the header of a caller who may call every documented path."""
-        token = self.stack.token(sub, client_id="c", permissions=["USE_ROBOTS"], scopes=["api:aip-agents-write"])
-        return "authorization", f"Bearer {token}"
+        if sub not in self._tokens:
+            scopes = ["api:aip-agents-write"]
+            self._tokens[sub] = self.stack.token(sub, client_id="c", permissions=["USE_ROBOTS"], scopes=scopes)
+        return "authorization", f"Bearer {self._tokens[sub]}"
 
     def answers(self) -> bool:
         """Return whether a caller with a new connection is served, from the store."""

@@ -57,10 +57,13 @@ class _Connection(BytesIO):
 def _answers(data: bytes) -> Iterator[Answer]:
     source = _Connection(data)
     while source.tell() < len(data):
-        response = HTTPResponse(source)  # type: ignore[arg-type] # it needs makefile() alone
-        response.begin()
-        body = response.read()
-        yield Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
+        yield _answer(HTTPResponse(source))  # type: ignore[arg-type] # it needs makefile() alone
+
+
+def _answer(response: HTTPResponse) -> Answer:
+    response.begin()
+    body = response.read()
+    return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
 def connect(port: int) -> socket.socket:
@@ -88,6 +91,13 @@ def exchange(port: int, request: str | bytes, quiet: float = SECONDS) -> Exchang
         with contextlib.suppress(ConnectionResetError, BrokenPipeError):
             sock.sendall(request if isinstance(request, bytes) else request.encode("latin1"))
         return received(sock, quiet)
+
+
+def ask(port: int, request: str, method: str = "GET") -> Answer:
+    """Return the answer to one request, as soon as it is whole."""
+    with connect(port) as sock:
+        sock.sendall(request.encode("latin1"))
+        return _answer(HTTPResponse(sock, method=method))
 
 
 def closes_within(sock: socket.socket, seconds: float = SECONDS) -> bool:
