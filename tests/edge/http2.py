@@ -82,16 +82,26 @@ class Http2:
             if select.select([self._sock], [], [], max(0.0, end - time.monotonic()))[0]:
                 self._read()
 
-    def status(self, stream: int) -> int | None:
-        """Return the status that a stream is answered with; None if it or the connection is reset."""
+    def fields(self, stream: int, *, until_the_end: bool = True) -> dict[str, str]:
+        """Return headers and trailers of an answer; empty if the stream or the connection is reset before."""
+        found: dict[str, str] = {}
         for frame in self.frames():
             if frame.stream_id != stream:
                 continue
-            if isinstance(frame, HeadersFrame):
-                return int(dict(self._decoder.decode(frame.data))[":status"])
             if isinstance(frame, RstStreamFrame):
-                return None
-        return None
+                break
+            if isinstance(frame, HeadersFrame):
+                found |= {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+                if not until_the_end:
+                    break
+            if "END_STREAM" in frame.flags:
+                break
+        return found
+
+    def status(self, stream: int) -> int | None:
+        """Return the status that a stream is answered with; None if it or the connection is reset."""
+        status = self.fields(stream, until_the_end=False).get(":status")
+        return None if status is None else int(status)
 
     def answered(self, path: str, *more: tuple[str, str]) -> int | None:
         """Make a call; return its status."""
