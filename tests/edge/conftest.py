@@ -16,8 +16,9 @@ def edge(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edg
         yield running
 
 
-@pytest.fixture(scope="session")
-def served(edge: Edge) -> Edge:
+@pytest.fixture(scope="module")
+def served(edge: Edge) -> Iterator[Edge]:
     """The same, with a record behind each documented path."""
     documented.load(edge.stack)
-    return edge
+    yield edge
+    edge.stack.clear()

@@ -51,7 +51,10 @@ def load(stack: Stack) -> None:
         line("user_session", user_session(name="of edge"), user_id=OWNER),
         line("session", session(situation="of edge"), developer_id=OWNER),
         line("robot", robot(id=ROBOT, name="of edge")),
-        line("robot_session", robot_session(id=ROBOT_SESSION, name="of edge") | {"messages": [message(id=xid(7_003))]}),
+        line(
+            "robot_session",
+            robot_session(id=ROBOT_SESSION, name="of edge") | {"messages": [message(id=xid(7_003))]},
+        ),
         agent_line("edge", "*"),
         line("agent_session", agent_session("edge", "edge"), user_id=OWNER, client_id="c"),
     )
@@ -78,12 +81,12 @@ def not_found(path: str, answer: Answer) -> bool:
         return False
     if contract == "robots":
         right = answer.headers["content-type"] == "application/problem+json"
-        return right and body["type"] == "urn:storyden:problem:not-found" and set(body) == _PROBLEM
+        return bool(right and body["type"] == "urn:storyden:problem:not-found" and set(body) == _PROBLEM)
     if contract == "agent sessions":
-        return body["errorName"] == "Default:NotFound" and set(body) == _FOUNDRY
+        return bool(body["errorName"] == "Default:NotFound" and set(body) == _FOUNDRY)
     if contract == "sessions":
-        return body == {"detail": "Not Found"}
-    return body == NO_ROUTE
+        return bool(body == {"detail": "Not Found"})
+    return bool(body == NO_ROUTE)
 
 
 _PROBLEM = {"type", "title", "detail", "trace_id"}

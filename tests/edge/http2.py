@@ -42,7 +42,13 @@ class Http2:
 
     def opening(self, path: str, *more: tuple[str, str], method: str = "GET", ends: bool = True) -> bytes:
         """Return the HEADERS frame that opens the next stream."""
-        headers: Headers = [(":method", method), (":scheme", "http"), (":authority", "a"), (":path", path), *more]
+        headers: Headers = [
+            (":method", method),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", path),
+            *more,
+        ]
         return self.block(self._encoder.encode(headers), ends=ends)
 
     def block(self, fragment: bytes, *, ends: bool = True, whole: bool = True) -> bytes:

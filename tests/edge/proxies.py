@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import ssl
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,10 @@ from tests.stack import Stack, free_port
 ROOT = Path(__file__).parents[2]
 ENVOY = str(Path(sys.executable).with_name("envoy"))
 SECONDS = 2
-"""The limits of headers, requests, streams and connections, each, of an impatient Envoy; shipped, 10 to 300."""
+"""Each limit of an impatient Envoy, of headers, requests, streams and connections; shipped, 10 to 300."""
+
+TLS = ssl.create_default_context()
+"""Read once: clients without one read the machine's certificates for every call."""
 
 Change = Callable[[Any], None]
 
@@ -40,17 +43,21 @@ class Edge:
         """Return the header of a caller who may call every documented path."""
         if sub not in self._tokens:
             scopes = ["api:aip-agents-write"]
-            self._tokens[sub] = self.stack.token(sub, client_id="c", permissions=["USE_ROBOTS"], scopes=scopes)
+            self._tokens[sub] = self.stack.token(
+                sub, client_id="c", permissions=["USE_ROBOTS"], scopes=scopes
+            )
         return "authorization", f"Bearer {self._tokens[sub]}"
 
     def answers(self) -> bool:
         """Return whether a caller with a new connection is served, from the store."""
         url = f"http://127.0.0.1:{self.port}/session"
-        return httpx.get(url, headers=dict([self.authorization()]), timeout=10, verify=False).is_success
+        return httpx.get(url, headers=dict([self.authorization()]), timeout=10, verify=TLS).is_success
 
     def stat(self, name: str) -> int:
         """Return one of Envoy's counters or gauges, 0 if it has never been counted."""
-        text = httpx.get(f"http://127.0.0.1:{self._admin}/stats", params={"filter": f"^{name}$"}).text
+        text = httpx.get(
+            f"http://127.0.0.1:{self._admin}/stats", params={"filter": f"^{name}$"}, verify=TLS
+        ).text
         return int(text.rpartition(":")[2] or 0)
 
     def megabytes(self) -> float:
@@ -73,6 +80,8 @@ def closing(config: Any) -> None:
     # From then on the connection is told to go, and has five seconds more as shipped.
     manager["drain_timeout"] = "0.1s"
     manager["delayed_close_timeout"] = "0.1s"
+    for threshold in config["static_resources"]["clusters"][0]["circuit_breakers"]["thresholds"]:
+        threshold["track_remaining"] = True
 
 
 def impatient(config: Any) -> None:
@@ -104,7 +113,7 @@ def running_edge(
 def _is_live(child: Child, admin: int) -> bool:
     child.check()
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{admin}/ready").is_success
+        return httpx.get(f"http://127.0.0.1:{admin}/ready", verify=TLS).is_success
     return False
 
 

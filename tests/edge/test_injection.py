@@ -1,6 +1,8 @@
 """Lines, pseudo-headers and trusted names in what callers send or have stored: no header comes of them."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote
 
 import grpc
@@ -48,7 +50,7 @@ def ask_as_evil(edge: Edge, path: str, *headers: str) -> Answer:
 
 
 @pytest.fixture(scope="module")
-def evil(edge: Edge) -> Edge:
+def evil(edge: Edge) -> Iterator[Edge]:
     agent = agent_session("evil", "evil")
     agent["metadata"]["title"] = EVIL
     edge.stack.load(
@@ -57,12 +59,14 @@ def evil(edge: Edge) -> Edge:
         line("robot", robot(id=ROBOT, name=EVIL)),
         line(
             "robot_session",
-            robot_session(id=SESSION, name=EVIL) | {"messages": [message(id=xid(8_003), parts=[{"text": EVIL}])]},
+            robot_session(id=SESSION, name=EVIL)
+            | {"messages": [message(id=xid(8_003), parts=[{"text": EVIL}])]},
         ),
         agent_line("evil", "*"),
         line("agent_session", agent, user_id=OWNER, client_id="c"),
     )
-    return edge
+    yield edge
+    edge.stack.clear()
 
 
 @pytest.mark.parametrize("path", STORED)
@@ -133,11 +137,12 @@ def test_a_header_of_the_caller_changes_no_answer(served: Edge, header: str) -> 
 
 def test_a_direct_callers_original_path_is_only_the_text_of_its_own_query(evil: Edge) -> None:
     with grpc.insecure_channel(evil.stack.grpc) as channel:
-        stub = rest_pb2_grpc.RestServiceStub(channel)
+        stub: Any = rest_pb2_grpc.RestServiceStub(channel)
         forged = ("x-envoy-original-path", "/session?limit=0&page=7")
         with pytest.raises(grpc.RpcError) as caught:
             list(stub.ListSessions(rest_pb2.ListSessionsRestRequest(), metadata=(forged,)))
-        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        error: Any = caught.value
+        assert error.code() is grpc.StatusCode.UNAUTHENTICATED
         pairs = (evil.authorization(OWNER), forged)
         [body] = stub.ListSessions(rest_pb2.ListSessionsRestRequest(), metadata=pairs)
         assert json.loads(body.data) == {"items": []}
@@ -147,11 +152,11 @@ def test_a_direct_callers_original_path_is_only_the_text_of_its_own_query(evil: 
 
 def test_a_grpc_message_has_no_line_of_its_own(evil: Edge) -> None:
     with grpc.insecure_channel(evil.stack.envoy_grpc) as channel:
-        call = channel.unary_unary("/rollcall.v1.SessionService/ListSessions")
-        # order_by
-        request = b"\x1a" + bytes([len(EVIL.encode())]) + EVIL.encode()
+        call: Any = channel.unary_unary("/rollcall.v1.SessionService/ListSessions")
+        # Its field `order_by`.
+        request = b"\x2a" + bytes([len(EVIL.encode())]) + EVIL.encode()
         with pytest.raises(grpc.RpcError) as caught:
             call(request, metadata=(evil.authorization(OWNER),))
-    error = caught.value
+    error: Any = caught.value
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "x-evil" not in {name for name, _ in error.trailing_metadata()}

@@ -1,8 +1,8 @@
-"""However a documented path is spelled, it is that path or none: no other resource, nobody let in without credentials.
+"""However a documented path is spelled, it is that path or none, and nobody gets in without credentials.
 
-Envoy resolves `.`, `..`, `//`, a backslash, and escapes of letters, digits and dots, before any route is chosen
-(`normalize_path`, `merge_slashes`), so that all who look at a path look at the same. %2F and %5C stay
-(`KEEP_UNCHANGED`): an id may have them, and in a documented name they are part of no name.
+Envoy resolves `.`, `..`, `//`, a backslash, and escapes of letters, digits and dots, before any route is
+chosen (`normalize_path`, `merge_slashes`), so that all who look at a path look at the same. %2F and %5C stay
+(`KEEP_UNCHANGED`): an id may have them, and no documented name has.
 """
 
 from collections.abc import Callable

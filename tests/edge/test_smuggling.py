@@ -1,6 +1,5 @@
 """Where a request ends is never in doubt: what two parsers could read as one request or as two is refused."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -49,7 +48,10 @@ REFUSED = {
     "gzip, chunked": (501, START + "Transfer-Encoding: gzip, chunked\r\n\r\n" + END + HIDDEN),
     "identity": (501, START + "Transfer-Encoding: identity\r\n\r\n" + HIDDEN),
     # Chunks that do not add up.
-    "chunk extension with a bare LF": (400, START + CHUNKED + "\r\n2;\nxx\r\n{length_hex}\r\n" + END + HIDDEN),
+    "chunk extension with a bare LF": (
+        400,
+        START + CHUNKED + "\r\n2;\nxx\r\n{length_hex}\r\n" + END + HIDDEN,
+    ),
     "chunk size in letters": (400, START + CHUNKED + "\r\nzz\r\n" + HIDDEN),
     "chunk size with 0x": (400, START + CHUNKED + "\r\n0x5\r\nhello\r\n" + END + HIDDEN),
     "chunk size over 64 bits": (400, START + CHUNKED + "\r\n10000000000000000\r\n" + HIDDEN),
@@ -88,7 +90,10 @@ ONE = {
     "lines that end in LF": (200, START.replace("\r", "") + "\n"),
     "empty lines before": (200, "\r\n\r\n" + START + "\r\n"),
     "URI with a host": (200, START.replace("/session", "http://b.example/session") + "\r\n"),
-    "offer of HTTP/2": (200, START + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"),
+    "offer of HTTP/2": (
+        200,
+        START + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    ),
     "unknown expectation": (200, START + "Expect: 200-ok\r\n\r\n"),
 }
 
@@ -109,14 +114,14 @@ Results = dict[str, Exchange]
 
 
 @pytest.fixture(scope="module")
-def results(edge: Edge) -> Iterator[tuple[Results, list[str]]]:
+def results(edge: Edge) -> tuple[Results, list[str]]:
     """What each request came to, and what the server saw of all of them."""
     requests = {name: text for name, (_, text) in (REFUSED | ONE).items()}
     calls = Calls(edge)
     with ThreadPoolExecutor(16) as pool:
         ended = pool.map(lambda text: exchange(edge.port, filled(text, edge)), requests.values())
         found = dict(zip(requests, ended, strict=True))
-    yield found, calls.so_far()
+    return found, calls.so_far()
 
 
 @pytest.mark.parametrize("name", REFUSED)
