@@ -36,7 +36,7 @@ test-lowest: ## Run a part of the tests with the oldest dependencies (TESTS=test
 	deploy/lowest "$(PYTHON)" "$(MONGOD_WHEEL)" $(TESTS)
 
 faults: install ## Try every fault, in about ten minutes; ends with a table, also in .build/faults.md
-	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults
+	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults tests/edge
 
 bench: install ## Measure against peers and limits, in about 20 minutes (two with QUICK=1)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -284,8 +284,9 @@ def test_server_hangs(proxy: Proxy, name: str, body: Any) -> None:
 def test_answers_come_within_ten_seconds() -> None:
     manager = yaml.safe_load(SHIPPED.read_text())["static_resources"]["listeners"][0]
     filters = manager["filter_chains"][0]["filters"][0]["typed_config"]
-    native, *rest = (route["route"] for route in filters["route_config"]["virtual_hosts"][0]["routes"])
-    assert native["timeout"] == "0s"
+    routes = filters["route_config"]["virtual_hosts"][0]["routes"]
+    watches, native, *rest = (route["route"] for route in routes if "route" in route)
+    assert watches["timeout"] == native["timeout"] == "0s"
     for route in rest:
         tries = route.get("retry_policy", {})
         streamed = (route["timeout"], tries.get("per_try_timeout")) == ("0s", "9.5s")

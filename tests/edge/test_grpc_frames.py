@@ -1,0 +1,124 @@
+"""Native gRPC that no stub would send ends in a gRPC status, through Envoy and at the server's own port."""
+
+import gzip
+import struct
+from collections.abc import Mapping
+
+import pytest
+
+from tests.edge.http2 import Http2, data
+from tests.edge.proxies import Edge, manager_of, shipped
+from tests.parts import wait_until
+
+LIST = "/rollcall.v1.SessionService/ListSessions"
+OK, INVALID, LATE, TOO_LARGE, UNIMPLEMENTED, INTERNAL = "0", "3", "4", "8", "12", "13"
+FRAME = 16384
+GROWTH_MB = 100
+WATCHES = 20
+
+
+def message(content: bytes = b"", flag: int = 0, length: int | None = None) -> bytes:
+    return struct.pack(">BI", flag, len(content) if length is None else length) + content
+
+
+PACKED = ("grpc-encoding", "gzip")
+
+BOMB = message(gzip.compress(bytes(40 << 20)), 1)
+
+CALLS: dict[str, tuple[str, str, bytes, tuple[tuple[str, str], ...]]] = {
+    "as it should be": (OK, LIST, message(), ()),
+    "no time": (LATE, LIST, message(), (("grpc-timeout", "0n"),)),
+    "the most time": (OK, LIST, message(), (("grpc-timeout", "99999999H"),)),
+    "more time than digits": (OK, LIST, message(), (("grpc-timeout", "999999999999H"),)),
+    "time that is none": (INTERNAL, LIST, message(), (("grpc-timeout", "abc"),)),
+    "negative time": (INTERNAL, LIST, message(), (("grpc-timeout", "-1S"),)),
+    "time without a unit": (INTERNAL, LIST, message(), (("grpc-timeout", "1"),)),
+    "gzip": (OK, LIST, message(gzip.compress(b""), 1), (PACKED,)),
+    "40 MB of zeros in 40 KB": (TOO_LARGE, LIST, BOMB, (PACKED,)),
+    "10 MB of zeros in 10 KB": (INVALID, LIST, message(gzip.compress(bytes(10 << 20)), 1), (PACKED,)),
+    "not gzip": (INTERNAL, LIST, message(b"nope", 1), (PACKED,)),
+    "unknown encoding": (INTERNAL, LIST, message(b"nope", 1), (("grpc-encoding", "nope"),)),
+    "packed, without an encoding": (INTERNAL, LIST, message(b"", 1), ()),
+    "a length of 4 GB": (TOO_LARGE, LIST, message(b"x", 0, 0xFFFFFFFF), ()),
+    "not a message": (INVALID, LIST, message(b"\xff\xff\xff\xff"), ()),
+    "unknown method": (UNIMPLEMENTED, "/rollcall.v1.SessionService/Nope", message(), ()),
+    "unknown service": (UNIMPLEMENTED, "/rollcall.v1.Nope/ListSessions", message(), ()),
+    "a method with a query": (UNIMPLEMENTED, f"{LIST}?x=1", message(), ()),
+    "a method in small letters": (UNIMPLEMENTED, LIST.lower(), message(), ()),
+    "a documented path": (UNIMPLEMENTED, "/sessions", message(), ()),
+    "a path of /v1": (UNIMPLEMENTED, "/v1/sessions", message(), ()),
+}
+
+
+def called(
+    port: int, path: str, body: bytes, *headers: tuple[str, str], kind: str = "application/grpc"
+) -> Mapping[str, str]:
+    """Make a native call of any form; return headers and trailers of its answer."""
+    with Http2(port) as client:
+        native = [("content-type", kind), ("te", "trailers")]
+        client.send(client.opening(path, *native, *headers, method="POST", ends=False))
+        pieces = [body[start : start + FRAME] for start in range(0, len(body), FRAME)]
+        for number, piece in enumerate(pieces, 1):
+            client.send(data(client.stream, piece, ends=number == len(pieces)))
+        return client.fields(client.stream)
+
+
+@pytest.mark.parametrize("front", ["Envoy", "server"])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_strange_call_ends_in_a_status(edge: Edge, name: str, front: str) -> None:
+    status, path, body, headers = CALLS[name]
+    port = edge.port if front == "Envoy" else edge.stack.settings.grpc_port
+    answer = called(port, path, body, edge.authorization(), *headers)
+    assert (answer[":status"], answer["grpc-status"]) == ("200", status)
+    assert "Traceback" not in answer.get("grpc-message", "")
+
+
+def test_packed_zeros_leave_nothing_in_the_servers_memory(edge: Edge) -> None:
+    server = edge.stack.part("serve")
+    parts = [server, *server.children(recursive=True)]
+    before = sum(part.memory_info().rss for part in parts)
+    for _ in range(5):
+        assert called(edge.port, LIST, BOMB, PACKED)["grpc-status"] == TOO_LARGE
+    assert sum(part.memory_info().rss for part in parts) < before + (GROWTH_MB << 20)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "application/grpc-web",
+        "application/grpc-web+proto",
+        "application/grpc-web-text",
+        "application/grpcx",
+        "",
+    ],
+)
+def test_what_is_not_grpc_is_not_passed_on_as_grpc(edge: Edge, kind: str) -> None:
+    answer = called(edge.port, LIST, message(), edge.authorization(), kind=kind)
+    assert (answer[":status"], answer["content-type"]) == ("404", "application/json")
+
+
+def test_a_native_call_that_is_never_answered_ends() -> None:
+    routes = manager_of(shipped())["route_config"]["virtual_hosts"][0]["routes"]
+    endless = [
+        route["match"]["prefix"] for route in routes if route.get("route", {}).get("idle_timeout") == "0s"
+    ]
+    # As gRPC's own services have watches; all else ends by `stream_idle_timeout`.
+    assert endless == ["/grpc."]
+
+
+def test_watches_do_not_count_among_calls(edge: Edge) -> None:
+    watch = "/grpc.health.v1.Health/Watch"
+    with Http2(edge.port) as client:
+        for _ in range(WATCHES):
+            native = [("content-type", "application/grpc"), ("te", "trailers")]
+            client.send(client.opening(watch, *native, method="POST", ends=False))
+            client.send(data(client.stream, message(), ends=True))
+        wait_until(lambda: edge.stat("cluster.rollcall.upstream_rq_active") >= WATCHES)
+        # Under its own limit: in one of the two.
+        assert left(edge, "high") == 1000 - WATCHES
+        assert left(edge, "default") == 10_000
+        assert edge.answers()
+
+
+def left(edge: Edge, priority: str) -> int:
+    return edge.stat(f"cluster.rollcall.circuit_breakers.{priority}.remaining_rq")
