@@ -68,7 +68,7 @@ class Jwts:
             remaining = float(claims["exp"]) + self._leeway - time.time()
         except jwt.ExpiredSignatureError:
             raise UnauthenticatedError("The token has expired", reason=EXPIRED) from None
-        except (jwt.PyJWTError, ValueError):
+        except (jwt.PyJWTError, ValueError, OverflowError):
             raise UnauthenticatedError("The token is not valid") from None
         entry = caller, claims.get("jti", ""), time.monotonic() + min(remaining, CACHED_SECONDS)
         if len(token) <= CACHED_TOKEN_CHARS:
