@@ -6,9 +6,11 @@ A process of its own, as libFuzzer ends the one in which it runs.
 import sys
 from collections.abc import Callable
 
-import atheris
+import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore] # it has no types, nor a wheel for each Python
 
-with atheris.instrument_imports(include=["server.page_tokens", "server.commands.import_lines", "server.records"]):
+with atheris.instrument_imports(
+    include=["server.page_tokens", "server.commands.import_lines", "server.records"]
+):
     from server.app import KINDS
     from server.commands.import_lines import read_line
     from server.page_tokens import PageTokenError, PageTokens
@@ -20,7 +22,7 @@ TOKENS = PageTokens(["k" * 32], 3600)
 
 def tokens(data: bytes) -> None:
     """Open any text as a token; and what a key seals, as it is and with the text in its place."""
-    text = data.decode("utf-8", "surrogatepass" if len(data) % 2 else "replace")
+    text = data.decode(errors="surrogateescape" if len(data) % 2 else "replace")
     for token in (text, f"v1.{text}"):
         try:
             TOKENS.open(token, "list")
@@ -43,5 +45,8 @@ def lines(data: bytes) -> None:
 TARGETS: dict[str, Callable[[bytes], None]] = {"tokens": tokens, "lines": lines}
 
 if __name__ == "__main__":
-    atheris.Setup(["fuzz", f"-runs={sys.argv[2]}", "-max_len=4096", "-print_final_stats=1", *sys.argv[3:]], TARGETS[sys.argv[1]])
+    atheris.Setup(
+        ["fuzz", f"-runs={sys.argv[2]}", "-max_len=4096", "-print_final_stats=1", *sys.argv[3:]],
+        TARGETS[sys.argv[1]],
+    )
     atheris.Fuzz()

@@ -55,7 +55,11 @@ def test_a_metadata_filter_becomes_terms_and_nothing_else(query: dict[str, str])
         if isinstance(terms, dict):
             assert list(terms) == ["$all"]
             terms = terms["$all"]
-        assert all(type(term) is str and term[0] in "[#-" for term in ([terms] if type(terms) is str else terms) if term)
+        assert all(
+            type(term) is str and term[0] in "[#-"
+            for term in ([terms] if type(terms) is str else terms)
+            if term
+        )
         row.count(refused=False)
 
 

@@ -71,7 +71,8 @@ def test_a_token_of_another_list_or_caller_is_refused(
 @given(positions)
 def test_a_token_of_an_unknown_key_or_of_long_ago_is_refused(position: list[str]) -> None:
     refused(PageTokens([OTHER], HOUR).seal(position, *LIST), *LIST)
+    long_ago = time.time() - HOUR - 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(time, "time", lambda now=time.time() - HOUR - 2: now)
+        patch.setattr(time, "time", lambda: long_ago)
         old = TOKENS.seal(position, *LIST)
     refused(old, *LIST)

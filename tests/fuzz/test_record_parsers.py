@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -46,7 +47,9 @@ def test_a_codec_refuses_a_value_or_makes_it_canonical_once_and_for_all(name: st
         row.count(refused=refused)
 
 
-_DATES = st.from_regex(r"\A[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,10})?([Zz]|[+-][0-9]{2}:[0-9]{2})\Z")
+_DATES = st.from_regex(
+    r"\A[0-9]{4}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\.[0-9]{1,10})?([Zz]|[+-][0-9]{2}:[0-9]{2})\Z"
+)
 
 
 @tries(100, 3000)
@@ -74,11 +77,11 @@ def test_a_timestamp_is_refused_or_comes_back_from_its_text(seconds: int, nanos:
     with fuzzing("parsers: times") as row:
         refused = False
         try:
-            text = times.from_proto(times.Timestamp(seconds=seconds, nanos=nanos))
+            text = times.from_proto(Timestamp(seconds=seconds, nanos=nanos))
         except FieldError:
             refused = True
         else:
-            assert times.to_proto(text) == times.Timestamp(seconds=seconds, nanos=nanos)
+            assert times.to_proto(text) == Timestamp(seconds=seconds, nanos=nanos)
         row.count(refused=refused)
 
 

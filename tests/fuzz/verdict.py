@@ -29,7 +29,9 @@ _INSIDE = re.compile(
     r"Traceback|File \"|<class|Unexpected|Exception|\w+Error\b(?<!violationError)|\bobject has no\b"
     r"|pymongo|motor\.|bson|site-packages|line \d+, in|NoneType|0x[0-9a-f]{8,}|positional argument|E11000"
 )
-_FAILED = re.compile(r"a call failed|a documented path failed|Traceback|Exception|never retrieved|\"level\": ?\"error\"")
+_FAILED = re.compile(
+    r"a call failed|a documented path failed|Traceback|Exception|never retrieved|\"level\": ?\"error\""
+)
 
 
 def unmasked(text: str) -> str | None:

@@ -1,7 +1,7 @@
 """Strategies of what no client should send: texts, bytes, and messages of any type by its descriptor."""
 
 from functools import cache
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -132,6 +132,16 @@ def _fill(draw: st.DrawFn, message: Any, levels: int) -> None:
         _set(draw, message, field, levels)
 
 
+def _fill_map(draw: st.DrawFn, held: Any, value: FieldDescriptor, levels: int) -> None:
+    for key in draw(st.lists(texts(), max_size=2)):
+        if value.message_type is None:
+            held[key] = draw(_scalars(value.type))
+        elif levels:
+            _fill(draw, held[key], levels - 1)
+        else:
+            held.get_or_create(key)
+
+
 def _set(draw: st.DrawFn, message: Any, field: FieldDescriptor, levels: int) -> None:
     held = getattr(message, field.name)
     inner = field.message_type
@@ -147,14 +157,7 @@ def _set(draw: st.DrawFn, message: Any, field: FieldDescriptor, levels: int) -> 
         held.paths.extend(draw(st.lists(known | known | texts(), max_size=4)))
         held.SetInParent()
     elif inner.GetOptions().map_entry:
-        value = inner.fields_by_name["value"]
-        for key in draw(st.lists(texts(), max_size=2)):
-            if value.message_type is None:
-                held[key] = draw(_scalars(value.type))
-            elif levels:
-                _fill(draw, held[key], levels - 1)
-            else:
-                held.get_or_create(key)
+        _fill_map(draw, held, inner.fields_by_name["value"], levels)
     elif field.is_repeated:
         for _ in range(draw(st.integers(0, 2)) if levels else 0):
             _fill(draw, held.add(), levels - 1)
@@ -167,7 +170,7 @@ def _set(draw: st.DrawFn, message: Any, field: FieldDescriptor, levels: int) -> 
 @st.composite
 def messages(draw: st.DrawFn, descriptor: Descriptor) -> Message:
     """Return messages of a type with any values in any of its fields."""
-    message = cast("Message", GetMessageClass(descriptor)())
+    message = GetMessageClass(descriptor)()
     _fill(draw, message, MAX_LEVELS)
     return message
 
