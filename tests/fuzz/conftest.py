@@ -14,3 +14,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     report.PATH.write_text(f"{report.table()}\n")
     terminalreporter.section("fuzz")
     terminalreporter.write_line(report.table())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a whole run that tried less than is promised."""
+    whole = report.ALL and not session.config.option.keyword and not session.testsfailed
+    if whole and sum(row.inputs for row in report.rows) < report.MIN_INPUTS:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

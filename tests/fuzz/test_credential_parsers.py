@@ -22,7 +22,7 @@ SECRET = "the secret that signs, of 32 bytes"
 HOST = Jwts(SharedSecret(SECRET), "rollcall", "rollcall")
 
 
-@tries(100, 3000)
+@tries(60, 1500)
 @given(
     st.lists(
         st.tuples(st.sampled_from(("authorization", "cookie")), wild.any_texts() | st.binary(max_size=30)),
@@ -69,7 +69,7 @@ _PIECES = (
 )
 
 
-@tries(100, 3000)
+@tries(60, 1500)
 @given(st.lists(_PIECES, max_size=4))
 def test_a_token_of_any_pieces_is_refused(pieces: list[bytes]) -> None:
     with fuzzing("parsers: tokens") as row:
@@ -93,7 +93,7 @@ _CLAIMS = (
 )
 
 
-@tries(100, 3000)
+@tries(60, 1500)
 @given(st.dictionaries(st.sampled_from(_CLAIMS), wild.jsons(), max_size=3))
 @example({"exp": float("inf")})
 @example({"iat": float("inf")})

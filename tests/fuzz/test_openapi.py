@@ -41,7 +41,7 @@ class Api:
     url: str
     authorization: str
 
-    def call(self, row: Row, case: Case[Any, Any], authorization: str | None) -> int:
+    def call(self, row: Row, case: Case[Any], authorization: str | None) -> int:
         """Send a case; judge its answer; return its status."""
         headers = {} if authorization is None else {"Authorization": authorization}
         for name in [name for name in case.headers if name.lower() in {"authorization", "cookie"}]:
@@ -71,9 +71,9 @@ def api(stack: Stack) -> Iterator[Api]:
         yield Api(operations, session, stack.rest, f"Bearer {kit.writer(stack).token}")
 
 
-def cases(draw: st.DataObject, api: Api, mode: GenerationMode) -> Case[Any, Any]:
+def cases(draw: st.DataObject, api: Api, mode: GenerationMode) -> Case[Any]:
     operation = draw.draw(st.sampled_from(api.operations))
-    case: Case[Any, Any] = draw.draw(operation.as_strategy(generation_mode=mode))
+    case: Case[Any] = draw.draw(operation.as_strategy(generation_mode=mode))
     return case
 
 
