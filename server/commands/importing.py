@@ -16,6 +16,7 @@ from server import demo
 from server.app import KINDS
 from server.commands.bars import bar
 from server.commands.import_lines import Line, Report, import_lines
+from server.errors import shortened
 from server.records import robot_message
 from server.records.violation import FieldError
 from server.settings import Settings
@@ -43,7 +44,7 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
 
         def refuse(line: Line, error: FieldError) -> None:
             progress.console.print(
-                f"{line.source}:{line.number}: {error}", markup=False, highlight=False, soft_wrap=True
+                f"{line.source}:{line.number}: {told(error)}", markup=False, highlight=False, soft_wrap=True
             )
             if strict:
                 raise StrictError
@@ -56,6 +57,12 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
 
         with contextlib.suppress(StrictError):
             asyncio.run(_import(settings, lines(), refuse, report))
+
+
+def told(error: FieldError) -> str:
+    """Return what is wrong with a line, for a terminal: a key of the file may be long, or control it."""
+    where = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shortened(error.json_path))
+    return f"{where or 'record'}: {error.rule}"
 
 
 def import_demo(settings: Settings) -> None:

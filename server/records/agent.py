@@ -12,8 +12,8 @@ from server.records.kind import Document, Kind, message_of, stored
 from server.records.query import ASC, Query
 
 RID = matching(
-    r"ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
-    "must be a resource identifier: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
+    r"(?!.{1001})ri\.[a-z][a-z0-9-]*\.([a-z0-9][a-z0-9-]*)?\.[a-z][a-z0-9-]*\.[a-zA-Z0-9._-]+",
+    "must be a resource identifier of at most 1,000 characters: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
 )
 ORDER = (("id", ASC),)
 VIEWERS = at_most(

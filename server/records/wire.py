@@ -2,6 +2,8 @@
 
 LENGTH_DELIMITED = 2
 """The wire type of strings, bytes and messages."""
+VARINT_BYTES = 10
+"""No number is longer; one without an end would take for ever to read."""
 
 
 def varint(number: int) -> bytes:
@@ -16,14 +18,13 @@ def varint(number: int) -> bytes:
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
     """Return the number at a position, and where it ends; raise IndexError if it does not."""
-    number = shift = 0
-    while True:
-        byte = data[position]
-        number |= (byte & 0x7F) << shift
-        position += 1
-        shift += 7
+    number = 0
+    for index in range(VARINT_BYTES):
+        byte = data[position + index]
+        number |= (byte & 0x7F) << 7 * index
         if byte < 0x80:  # noqa: PLR2004 # the continuation bit
-            return number, position
+            return number, position + index + 1
+    raise IndexError
 
 
 def framed(pb: bytes) -> bytes:

@@ -13,6 +13,9 @@ from server.records.wire import LENGTH_DELIMITED, read_varint
 ECHO_CHARS = 1000
 """How much of the caller's own input an error repeats."""
 
+MAX_FIELDS = 20_000
+"""More than a query has that the proxy lets through; a longer walk would hold up everybody's calls."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestCall:
@@ -55,7 +58,9 @@ def read_fields(descriptor: Descriptor, data: bytes) -> dict[str, str]:
     fields: dict[str, str] = {}
     position = 0
     try:
-        while position < len(data):
+        for _ in range(MAX_FIELDS):
+            if position >= len(data):
+                break
             tag, position = read_varint(data, position)
             length, position = read_varint(data, position)
             if tag & 7 != LENGTH_DELIMITED or tag >> 3 not in names:

@@ -63,7 +63,7 @@ def connect(settings: Settings) -> Connection:
     try:
         make = _motor if settings.mongodb_driver == "motor" else _pymongo
         return make(uri, options, settings.mongodb_database)
-    except (InvalidURI, ConfigurationError, ValueError):
+    except (InvalidURI, ConfigurationError, ValueError, OSError):
         raise SettingsError("ROLLCALL_MONGODB_URI: must be a MongoDB connection string") from None
 
 
