@@ -53,9 +53,13 @@ bench-profile: install ## Find where the time of a list goes
 screenshots: install ## Take pictures of the pages in Chromium, into docs/images (FOLDER=...)
 	$(BIN)/python -m tests.screenshots $(or $(FOLDER),docs/images)
 
-generate: install ## Write generated/ from protos/, and the README's table of settings
-	deploy/generate generated
+generate: install ## Write generated/, docs/reference/ and the README's table of settings
+	deploy/generate generated docs/reference
 	$(BIN)/python deploy/settings_table.py README.md
+
+docs: install ## Build the documents as a site into .build/site
+	$(BIN)/python -m pip install --quiet --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 check: install ## Lint, types, generated files, Envoy's configuration
 	deploy/check

@@ -33,6 +33,7 @@ PARTS = {
     "service": "services",
     "method": "",
     "field": "",
+    "value": "",
 }
 """Repeated fields of descriptors that have a name and a comment, and where Protos keeps them."""
 VERBS = ("get", "post", "put", "patch", "delete")

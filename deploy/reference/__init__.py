@@ -1,0 +1,1 @@
+"""The reference pages under docs/, written from what the code says."""
