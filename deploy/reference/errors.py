@@ -11,18 +11,18 @@ from server import errors
 HEADER = "| reason | gRPC code | when | further details |"
 
 INTRODUCTION = f"""
-A typed call that fails ends with a gRPC code and a `google.rpc.Status`. Its first detail is an `ErrorInfo` with
-the domain `{errors.DOMAIN}` and one of these reasons, which programs decide by; the message is for people. Under
-`/v1` the same status is the body, with the HTTP status below.
+A typed call that fails ends with a gRPC code and a `google.rpc.Status`. Its first detail is an
+`ErrorInfo` with the domain `{errors.DOMAIN}` and one of these reasons, which programs decide by;
+the message is for people. Under `/v1` the same status is the body, with the HTTP status below.
 """
 NOTES = """
 - `BadRequest` names the field and its rule.
 - `ResourceInfo` names the type and the key of the record.
 - `RetryInfo` says how long to wait; over HTTP the header `Retry-After` says it too.
 
-gRPC itself makes UNIMPLEMENTED for an unknown method, and RESOURCE_EXHAUSTED for a message that is too large,
-without details. The documented paths answer errors with their own statuses and bodies: see
-[the documented paths](rest.md).
+gRPC itself makes UNIMPLEMENTED for an unknown method, and RESOURCE_EXHAUSTED for a message that is
+too large, without details. The documented paths answer errors with their own statuses and bodies:
+see [the documented paths](rest.md).
 """
 
 _HTTP = {

@@ -10,14 +10,14 @@ from deploy.reference.markdown import anchor, page, table
 Document = Mapping[str, Any]
 
 DOCUMENTED = """
-What each system documents, to the letter. Every path takes `GET`; unknown parameters are ignored, and of a
-repeated one the last value counts. A running service has the same as an OpenAPI document at `/openapi.json`, and
-a form for each call at `/docs`.
+What each system documents, to the letter. Every path takes `GET`; unknown parameters are ignored,
+and of a repeated one the last value counts. A running service has the same as an OpenAPI document
+at `/openapi.json`, and a form for each call at `/docs`.
 """
 V1 = """
-The typed RPCs in ProtoJSON: field names in `lowerCamelCase`, times as RFC 3339, 64-bit integers as strings.
-Credentials are `Authorization: Bearer TOKEN`. A status other than 200 has a `google.rpc.Status` as its body; see
-[errors](errors.md). Fields are described with their messages.
+The typed RPCs in ProtoJSON: field names in `lowerCamelCase`, times as RFC 3339, 64-bit integers as
+strings. Credentials are `Authorization: Bearer TOKEN`. A status other than 200 has a
+`google.rpc.Status` as its body; see [errors](errors.md). Fields are described with their messages.
 """
 
 _LIMITS = (("minimum", "from {}"), ("maximum", "to {}"), ("maxItems", "at most {}"))

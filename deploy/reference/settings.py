@@ -15,9 +15,9 @@ from deploy.reference.markdown import NONE, page, table
 from server.settings import PREFIX, Settings
 
 INTRODUCTION = """
-One setting a line: the variable of the environment, what it may be, its default, its meaning. A wrong one stops
-the start with its name and its rule. A secret may be in a file instead, named by the variable with `_FILE`; not
-both.
+One setting a line: the variable of the environment, what it may be, its default, its meaning. A
+wrong one stops the start with its name and its rule. A secret may be in a file instead, named by
+the variable with `_FILE`; not both.
 """
 
 _WORDS = {bool: "`true` or `false`", float: "number", int: "integer", Path: "path", str: "text"}
