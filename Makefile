@@ -59,7 +59,7 @@ generate: install ## Write generated/, docs/reference/ and the README's table of
 
 docs: install ## Build the documents as a site into .build/site
 	$(BIN)/python -m pip install --quiet --group docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	deploy/site
 
 check: install ## Lint, types, generated files, Envoy's configuration
 	deploy/check

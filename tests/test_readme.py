@@ -1,7 +1,6 @@
 """The documents: every command of the README works, and its tables say what the code does."""
 
 import ast
-import inspect
 import os
 import re
 import shutil
@@ -12,7 +11,6 @@ import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -22,20 +20,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rollcall.v1 import rest_pb2
 
 from deploy import settings_table
-from server import errors
+from deploy.reference.errors import HEADER, details, raised, rows
 from server.app import SERVICES
 from server.settings import PREFIX, Settings
+from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, make_targets, run
 from tests.stack import Stack, free_port, running_stack
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
 README = DOCUMENTS["README.md"]
 CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
-BIN = Path(sys.executable).parent
-SECONDS = 60
 NONE = "\N{EN DASH}"
 
-BLOCKS: list[tuple[str, str]] = re.findall(r"^ *```(\w+)\n(.*?)^ *```$", README, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(README)
 CODE = {text: language for language, text in BLOCKS if language != "text"}
 
 TOKEN = "export TOKEN="
@@ -112,28 +108,6 @@ def environment(demo: Stack) -> dict[str, str]:
     """A shell of the reader's, with the token."""
     script = f'{here(block(TOKEN), demo)}\nprintf %s "$TOKEN"'
     return demo.environment | {"TOKEN": run(["bash", "-euo", "pipefail", "-c", script], demo.environment)}
-
-
-def here(text: str, stack: Stack) -> str:
-    """A block with this machine's ports and paths."""
-    replaced = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.settings.rest_port}")
-    return replaced.replace("127.0.0.1:50051", stack.grpc).replace(".venv/bin/", f"{BIN}/")
-
-
-def run(command: list[str], environment: dict[str, str], stdin: str = "") -> str:
-    """What a command prints; it must succeed."""
-    ran = subprocess.run(
-        command,
-        input=stdin,
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr + ran.stdout
-    return ran.stdout or ran.stderr
 
 
 @pytest.mark.parametrize("part", PRINTS)
@@ -239,25 +213,15 @@ def test_stubs_are_installed_with_types() -> None:
 
 def test_make_targets() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {
-        target
-        for text in DOCUMENTS.values()
-        for target in re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
-    }
+    named = set[str]().union(*map(make_targets, DOCUMENTS.values()))
 
     assert named <= targets
     assert {"run", "test"} <= named
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", [*DOCUMENTS, "deploy/README.md"])
 def test_links_lead_somewhere(name: str) -> None:
-    headings = re.findall(r"^#+ (.*)$", DOCUMENTS[name], re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for target in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[name]):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+    assert broken_links(ROOT / name) == []
 
 
 def test_every_documented_path_and_service_is_described() -> None:
@@ -269,15 +233,8 @@ def test_every_documented_path_and_service_is_described() -> None:
         assert name in README, name
 
 
-def rows(header: str, document: str = README) -> list[list[str]]:
-    """The cells of the table under a header."""
-    lines = document.split(f"{header}\n", 1)[1].splitlines()[1:]
-    ends = next(number for number, line in enumerate(lines) if not line.startswith("|"))
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[:ends]]
-
-
 def test_settings_table_is_that_of_the_code() -> None:
-    table = rows("| variable | default | meaning |")
+    table = rows("| variable | default | meaning |", README)
     named = [name for name, *_ in table if name.startswith("`")]
 
     assert settings_table.renewed(README) == README, "make generate"
@@ -285,40 +242,9 @@ def test_settings_table_is_that_of_the_code() -> None:
     assert all(meaning for name, _, meaning in table if name.startswith("`"))
 
 
-def raised() -> set[tuple[str, type[errors.RollcallError]]]:
-    """Every reason in the code, with the error that carries it."""
-    found = {(error.reason, error) for error in _errors(errors.RollcallError) if "reason" in vars(error)}
-    for path in (ROOT / "server").rglob("*.py"):
-        for call in ast.walk(ast.parse(path.read_text())):
-            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name):
-                error = getattr(errors, call.func.id, None)
-                if inspect.isclass(error) and issubclass(error, errors.RollcallError):
-                    reasons = [word.value for word in call.keywords if word.arg == "reason"]
-                    found |= {(_value(reason), error) for reason in reasons}
-    return found
-
-
-def _errors(error: type[errors.RollcallError]) -> Iterator[type[errors.RollcallError]]:
-    yield error
-    for derived in error.__subclasses__():
-        yield from _errors(derived)
-
-
-def _value(expression: ast.expr) -> str:
-    if isinstance(expression, ast.Name):
-        return str(getattr(errors, expression.id))
-    return str(ast.literal_eval(expression))
-
-
-def details(error: type[Any]) -> str:
-    """The types of an error's details beside ErrorInfo, as the table prints them."""
-    made = error("field", "rule") if issubclass(error, errors.InvalidArgumentError) else error("message")
-    return ", ".join(detail.DESCRIPTOR.name for detail in made.details()[1:]) or NONE
-
-
 def test_reasons_table_is_that_of_the_code() -> None:
-    table = rows("| reason | gRPC code | when | further details |")
-    expected = {(f"`{reason}`", error.code.name, details(error)) for reason, error in raised()}
+    table = rows(HEADER, README)
+    expected = {(f"`{reason}`", error.code.name, details(error)) for reason, error in raised(ROOT / "server")}
 
     assert sorted((reason, code, more) for reason, code, _, more in table) == sorted(expected)
     assert all(when for _, _, when, _ in table)
