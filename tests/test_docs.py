@@ -25,7 +25,7 @@ END = "--- end of a block ---"
 PRINTS = {
     "export TOKEN=$(.venv/bin/rollcall token --sub grace --developer-id shop": r'^\{"items":\[\]\}$',
     "cat > shop.jsonl": r"shop\.jsonl:3: system_template: .*\nimported 2 records, refused 1 lines\nsome",
-    "metadata_filter.plan=pro": r'^\{"items":\[.*"A drill.*"Order 7.*\]\}\{"items":\[\{[^\[]*"Order 7[^\[]*\]\}$',
+    "metadata_filter.plan=pro": r'^\{"items":\[.*"A drill.*"Order.*\]\}\{"items":\[\{[^\[]*"Order[^\[]*\]\}$',
     'order_by="updated_at desc"': r"^2026-03-02T09:10:00Z A drill came broken\. \{'plan': 'free'\}\n2026-03",
     '{"id": "0b0f6a52-6f4e-4c55-9d43-0d2b6f0a1c01"}': r'"situation": "Order 7 is late\."',
     "?updateMask=summary": r'"summary":"It arrives on Tuesday\.".*\{"items":\[\{[^\[]*"It arrives on T',
