@@ -50,6 +50,7 @@ PRINTS = {
 """A part of each block that runs, and what it prints."""
 
 ELSEWHERE = {
+    "rollcall pull": "the reader's old system",
     "make run\n": "test_readme.py: it is `rollcall up`",
     "ROLLCALL_JWKS=https://issuer.example": "the reader's issuer; the next blocks of the page run with one",
 }
