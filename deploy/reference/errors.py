@@ -5,8 +5,11 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
+
 from deploy.reference.markdown import NONE, page, table
 from server import errors
+from server.rest.answer import HTTP_STATUS
 
 HEADER = "| reason | gRPC code | when | further details |"
 
@@ -25,18 +28,7 @@ too large, without details. The documented paths answer errors with their own st
 see [the documented paths](rest.md).
 """
 
-_HTTP = {
-    "INVALID_ARGUMENT": 400,
-    "UNAUTHENTICATED": 401,
-    "PERMISSION_DENIED": 403,
-    "NOT_FOUND": 404,
-    "ALREADY_EXISTS": 409,
-    "ABORTED": 409,
-    "RESOURCE_EXHAUSTED": 429,
-    "INTERNAL": 500,
-    "UNAVAILABLE": 503,
-    "DEADLINE_EXCEEDED": 504,
-}
+_HTTP = HTTP_STATUS | {grpc.StatusCode.ALREADY_EXISTS: 409, grpc.StatusCode.ABORTED: 409}
 """What Envoy makes of a gRPC code under /v1: the mapping of google.rpc.Code."""
 
 
@@ -74,7 +66,7 @@ def reasons(readme: str, server: Path) -> str:
         (
             f"`{reason}`",
             f"{error.code.name} ({error.code.value[0]})",
-            str(_HTTP[error.code.name]),
+            str(_HTTP.get(error.code, 500)),
             when.get(reason, ""),
             details(error).replace(NONE, ""),
         )
