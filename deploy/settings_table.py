@@ -21,12 +21,12 @@ NONE = "\N{EN DASH}"
 
 def table() -> str:
     """Return the table in Markdown: a row a setting, and one before each group."""
-    meanings = _docstrings(inspect.getsource(Settings))
+    meanings = docstrings(inspect.getsource(Settings))
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
         if name in GROUPS:
             lines.append(f"| **{GROUPS[name]}** | | |")
-        lines.append(f"| `{variable(name)}` | {_default(field)} | {meanings[name]} |")
+        lines.append(f"| `{variable(name)}` | {default_of(field)} | {meanings[name]} |")
     return "\n".join(lines) + "\n"
 
 
@@ -39,7 +39,7 @@ def renewed(document: str) -> str:
     return f"{before}{begin}\n{table()}\n{end}{after}"
 
 
-def _docstrings(source: str) -> dict[str, str]:
+def docstrings(source: str) -> dict[str, str]:
     """Return the texts below a class's attributes, in one line each."""
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)  # noqa: S101 # for the types: it is the source of a class
@@ -52,7 +52,7 @@ def _docstrings(source: str) -> dict[str, str]:
     return found
 
 
-def _default(field: FieldInfo) -> str:
+def default_of(field: FieldInfo) -> str:
     """Return a default as an operator would write it; the name of what this machine decides."""
     default = field.default
     if default is None:
