@@ -48,7 +48,7 @@ PRINTS = {
 """A part of each block that runs, and what it prints."""
 
 ELSEWHERE = {
-    "rollcall pull": "the reader's old system",
+    "rollcall pull": "test_pull.py: from a second rollcall that plays the old system",
     "/metrics": "test_observability.py: it asks a server for every metric",
     "make run\n": "test_readme.py: it is `rollcall up`",
     "ROLLCALL_JWKS=https://issuer.example": "the reader's issuer; the next blocks of the page run with one",
