@@ -150,11 +150,10 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     health = HealthServicer()
     metrics = observed.call_metrics()
     contracts, handlers = _handlers(settings, connection, reads)
+    tracer = None if traces is None else traces.tracer
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
-    server = grpc.aio.server(
-        interceptors=chain(metrics, contracts, traces and traces.tracer), options=options
-    )
+    server = grpc.aio.server(interceptors=chain(metrics, contracts, tracer), options=options)
     server.add_generic_rpc_handlers(handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)

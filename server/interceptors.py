@@ -29,7 +29,7 @@ Within = Callable[[Context], AbstractContextManager[None]]
 
 _SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
-TYPED = "typed"
+TYPED = "rpc"
 """What stands for the contract of a method that has none: the typed services, health, reflection."""
 
 log = structlog.get_logger("server.calls")

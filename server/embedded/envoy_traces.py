@@ -10,6 +10,9 @@ JSON = dict[str, Any]
 CLUSTER = "collector"
 SERVICE = "rollcall-envoy"
 
+CENSORED = ("http.url", "peer.address", "user_agent", "grpc.message")
+"""What Envoy would put in by itself: path and query, the caller's address and program, an error's text."""
+
 _TYPE = "type.googleapis.com/envoy."
 
 
@@ -25,11 +28,15 @@ def tracing(settings: Settings) -> JSON:
     return {
         "random_sampling": percent,
         "provider": {"name": "envoy.tracers.opentelemetry", "typed_config": provider},
-        # Envoy would say which path and query, from which address, by which program.
-        "custom_tags": [
-            {"tag": tag, "literal": {"value": "-"}} for tag in ("http.url", "peer.address", "user_agent")
-        ],
+        "operation": "rollcall %METADATA(ROUTE:envoy.filters.http.lua:contract)%",
+        "custom_tags": [{"tag": tag, "literal": {"value": "-"}} for tag in CENSORED],
     }
+
+
+def runtime() -> JSON:
+    """Return when spans are sent: Envoy's own 5 s are long for who looks for a call just made."""
+    layer = {"name": "traces", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 1000}}
+    return {"layers": [layer]}
 
 
 def collector(settings: Settings) -> JSON:

@@ -39,13 +39,13 @@ class StorePool(monitoring.ConnectionPoolListener):
             self.waiting -= 1
             self.in_use += 1
             self.taken += 1
-            self.waited_seconds += event.duration
+            self.waited_seconds += event.duration or 0.0
 
     def connection_check_out_failed(self, event: monitoring.ConnectionCheckOutFailedEvent) -> None:
         with self._lock:
             self.waiting -= 1
             self.failed += 1
-            self.waited_seconds += event.duration
+            self.waited_seconds += event.duration or 0.0
 
     def connection_checked_in(self, _: Any) -> None:
         with self._lock:
