@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from server.health import LIVE
 from server.interceptors import chain
 from server.observability import metrics as observed
 from server.observability import pulse
+from server.observability.activity import Activity
 from server.observability.inner_metrics import inner_metrics
 from server.observability.store_pool import StorePool
 from server.page_tokens import PageTokens, page_tokens_of
@@ -86,13 +87,15 @@ _OPTIONS = (
 log = logging.getLogger(__name__)
 
 
-def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> dict[str, rest.Route]:
+def routes(
+    authenticator: Authenticator, tokens: PageTokens, reads: Reads, activity: Callable[[], bytes]
+) -> dict[str, rest.Route]:
     """Return what answers each RPC of RestService."""
     users = UserSessionRest(reads, authenticator)
     sessions = SessionRest(reads, authenticator)
     robots = RobotRest(reads, authenticator)
     agents = AgentSessionRest(reads, authenticator, tokens)
-    site = SiteRest(users)
+    site = SiteRest(users, authenticator, activity)
     return {
         "ListUserSessions": rest.Route(users, users.list_user_sessions),
         "ListSessions": rest.Route(sessions, sessions.list_sessions),
@@ -105,12 +108,13 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
         "GetDocs": rest.Route(site, site.get_docs),
         "GetDocsFile": rest.Route(site, site.get_docs_file),
         "GetConsole": rest.Route(site, site.get_console),
+        "GetActivity": rest.Route(site, site.get_activity),
         "GetConsoleFile": rest.Route(site, site.get_console_file),
     }
 
 
 def _handlers(
-    settings: Settings, connection: driver.Connection, reads: Reads
+    settings: Settings, connection: driver.Connection, reads: Reads, activity: Callable[[], bytes]
 ) -> tuple[Mapping[str, str], tuple[grpc.GenericRpcHandler, ...]]:
     """Return the contracts of methods, and what answers them."""
     authenticator = authenticator_of(settings, StoredKeys(connection.database))
@@ -120,7 +124,7 @@ def _handlers(
     limits = Limits(
         settings.request_seconds, settings.mongodb_seconds, shielded=driver.must_not_be_cancelled(settings)
     )
-    answers = routes(authenticator, tokens, reads)
+    answers = routes(authenticator, tokens, reads, activity)
     return rest.contracts(answers), (
         rest.handlers(answers, limits),
         *(
@@ -149,7 +153,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     reads = Reads(connection.database)
     health = HealthServicer()
     metrics = observed.call_metrics()
-    contracts, handlers = _handlers(settings, connection, reads)
+    activity = Activity(metrics)
+    contracts, handlers = _handlers(settings, connection, reads, activity.body)
     tracer = None if traces is None else traces.tracer
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
@@ -177,7 +182,9 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         await _make_indexes(connection)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    beats = [] if pool is None else [partial(inner_metrics().take, pool)]
+    beats = [activity.beat]
+    if pool is not None:
+        beats.append(partial(inner_metrics().take, pool))
     following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
     try:
         yield

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from server.embedded import child
-from server.observability import metrics
+from server.observability import activity, metrics
 from server.settings import PREFIX, Settings, SettingsError
 from server.sources import environment_of
 
@@ -38,7 +38,7 @@ async def supervise(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    with _reserved(settings), metrics.served(settings, for_workers=True) as crew:
+    with _reserved(settings), activity.shared(), metrics.served(settings, for_workers=True) as crew:
         workers = [
             asyncio.create_task(_keep(number, stopped, settings, crew)) for number in range(settings.workers)
         ]

@@ -8,16 +8,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import trustme
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from server.interceptors import chain
 from server.observability.metrics import Workers, call_metrics
 from server.observability.store_pool import StorePool
 from server.observability.supervised import Supervised
+from server.records.caller import READ
 from server.settings import Settings
 from server.store import driver
 from tests.parts import fetch
@@ -121,6 +124,26 @@ def test_calls_that_a_rate_limit_refuses_are_counted(watched: tuple[Stack, str])
     # Each worker counts for itself.
     assert 429 in [fetch(stack, "/session", token).status_code for _ in range(WORKERS * LIMIT + 1)]
     await_sample(metrics, 1, "rollcall_limited_calls_total", whose="caller")
+
+
+def test_each_worker_tells_the_activity_of_all(watched: tuple[Stack, str]) -> None:
+    stack, _ = watched
+    reader = stack.token("reader", scopes=[READ])
+    credentials = (("authorization", f"Bearer {stack.token('native', scopes=[READ])}"),)
+
+    def counted() -> int:
+        answer: dict[str, Any] = stack.get("/activity", reader).json()
+        return sum(point["calls"] for point in answer["points"])
+
+    before = counted()
+    for _ in range(20):  # connections, which the workers share
+        with grpc.insecure_channel(stack.grpc, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+            stub = session_pb2_grpc.SessionServiceStub(channel)
+            stub.ListSessions(session_pb2.ListSessionsRequest(), metadata=credentials)
+    end = time.monotonic() + 20
+    while counted() < before + 20:
+        assert time.monotonic() < end
+        time.sleep(1)
 
 
 def test_a_worker_that_dies_is_counted(watched: tuple[Stack, str]) -> None:

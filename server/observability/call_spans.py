@@ -9,12 +9,11 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, set_span_i
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from server.calls import Context, metadata_of, outcome
+from server.observability.metrics import SERVER_ERRORS
 
 PREFIX = "/rollcall."
 """Our own methods; health checks would fill a collector for nothing."""
 
-_ERRORS = frozenset(("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"))
-"""What the conventions call a server's error; others are the caller's."""
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -43,7 +42,7 @@ class CallSpans:
         finally:
             code = outcome(raised, context)
             span.set_attribute("rpc.response.status_code", code)
-            if code in _ERRORS:
+            if code in SERVER_ERRORS:
                 span.set_attribute("error.type", code)
                 span.set_status(Status(StatusCode.ERROR))
             span.end()

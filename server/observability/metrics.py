@@ -7,7 +7,7 @@ is imported late.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +17,11 @@ from server.settings import PREFIX, Settings, SettingsError
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+SERVER_ERRORS = frozenset(
+    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+)
+"""Codes that are the server's fault, by OpenTelemetry's conventions; others are the caller's."""
 
 
 @cache
@@ -48,6 +53,21 @@ class CallMetrics:
         """Return the metrics of one RPC, which belongs to a contract."""
         seconds = self._seconds.labels(contract, method)
         return MethodMetrics(self._calls, seconds, self._open.labels(method), (contract, method))
+
+    def ended(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        """Yield how many calls of this process have ended, with their labels."""
+        for sample in next(iter(self._calls.collect())).samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels, sample.value
+
+    def durations(self) -> Iterator[tuple[Mapping[str, str], list[float]]]:
+        """Yield how many calls of this process took at most each of BUCKETS, then how many there were."""
+        found: dict[str, tuple[Mapping[str, str], list[float]]] = {}
+        for sample in next(iter(self._seconds.collect())).samples:
+            if sample.name.endswith("_bucket"):
+                _, below = found.setdefault(sample.labels["method"], (sample.labels, []))
+                below.append(sample.value)
+        yield from found.values()
 
     def loop_lag(self, seconds: float) -> None:
         """Say how late the event loop was."""
