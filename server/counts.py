@@ -10,5 +10,11 @@ LOOKUPS = "credential_lookups"
 LIMITED = "limited_calls"
 """Label: whose limit, `caller` or `tenant`."""
 
+COUNTS: tuple[Count, ...] = (
+    *((LOOKUPS, cache, result) for cache in ("jwt", "opaque") for result in ("hit", "miss")),
+    *((LIMITED, whose) for whose in ("caller", "tenant")),
+)
+"""All that there are."""
+
 counts: Counter[Count] = Counter()
 """This process's, by its event loop alone."""

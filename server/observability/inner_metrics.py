@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from server.counts import LIMITED, LOOKUPS, Count, counts
+from server.counts import COUNTS, LIMITED, LOOKUPS, Count, counts
 from server.observability.store_pool import StorePool
 
 
@@ -29,7 +29,10 @@ class InnerMetrics:
                 "rollcall_limited_calls", "Calls that a rate limit has refused, by whose limit.", ("whose",)
             ),
         }
-        self._taken: dict[Count, int] = {}
+        # What has not happened yet is 0, not unknown.
+        self._taken: dict[Count, int] = dict.fromkeys(COUNTS, 0)
+        for name, *labels in COUNTS:
+            self._counters[name].labels(*labels)
         self._connections = Gauge(
             "rollcall_store_connections",
             "Connections to MongoDB.",
