@@ -1,22 +1,29 @@
 """The dashboard and the alerts ask for what a running server exposes."""
 
+import asyncio
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import yaml
+from rollcall.v1 import session_pb2, session_pb2_grpc
 
+from server.app import running
+from server.observability import metrics, pulse
 from tests.promql import Exposed, exposed, unknown
-from tests.stack import Stack, free_port, running_stack
+from tests.stack import Stack, free_port
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
 PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+GUIDE = (FOLDER.parent / "README.md").read_text()
 ALERTS = FOLDER / "alerts.yaml"
 RULES: list[dict[str, Any]] = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
 VARIABLES = {"$__rate_interval": "5m", "$job": ".*"}
@@ -28,17 +35,20 @@ PROMTOOL = shutil.which("promtool")
 
 
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
-    """What a server exposes after a good call and a bad one."""
-    port = free_port()
-    environment = {"ROLLCALL_METRICS_PORT": str(port)}
-    with running_stack(tmp_path_factory.mktemp("dashboard") / "data", environment=environment) as stack:
-        yield scraped(stack, port)
-
-
-def scraped(stack: Stack, port: int) -> Exposed:
-    assert stack.get("/session", stack.token("ada")).status_code == 200
-    return exposed(httpx.get(f"http://127.0.0.1:{port}/metrics").text)
+async def known(stack: Stack) -> AsyncIterator[Exposed]:
+    """What a server exposes after a call."""
+    ports = {"grpc_port": free_port(), "metrics_port": free_port()}
+    settings = stack.settings.model_copy(update=ports)
+    credentials = (("authorization", f"Bearer {stack.token('ada')}"),)
+    with metrics.served(settings, for_workers=False):
+        async with running(settings), grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel:
+            await session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+                session_pb2.ListSessionsRequest(), metadata=credentials, wait_for_ready=True
+            )
+            await asyncio.sleep(2 * pulse.INTERVAL_SECONDS)
+            async with httpx.AsyncClient() as client:
+                answer = await client.get(f"http://127.0.0.1:{settings.metrics_port}/metrics")
+            yield exposed(answer.text)
 
 
 @pytest.mark.parametrize("title", QUERIES)
@@ -62,11 +72,18 @@ def test_a_query_for_what_is_not_there_is_found(query: str, problem: str, known:
     assert unknown(query, known) == [problem]
 
 
-def test_every_metric_of_ours_is_on_the_dashboard_or_in_an_alert(known: Exposed) -> None:
+def test_the_guide_has_every_metric_and_its_labels(known: Exposed) -> None:
+    told = {}
+    for row in re.findall(r"^\| `(rollcall_\w+)` \| (.*?) \|", GUIDE, re.MULTILINE):
+        told[row[0]] = set(re.findall(r"`(\w+)`", row[1]))
+    ours: dict[str, set[str]] = {}
+    for name, labels in known.items():
+        if name.startswith("rollcall_") and not name.endswith("_created"):
+            base = re.sub(r"_seconds_(bucket|sum|count)$", "_seconds", name)
+            ours[base] = ours.get(base, set()) | (set(labels) - {"le"})
+    assert told == ours
     asked = "\n".join(query for queries in QUERIES.values() for query in queries)
-    ours = {name for name in known if name.startswith("rollcall_") and not name.endswith("_created")}
-    plain = {name.removesuffix("_sum").removesuffix("_count") for name in ours if "call_seconds" not in name}
-    assert {name for name in plain if name not in asked} == set()
+    assert [name for name in told if name not in asked] == []
 
 
 def test_panels_are_whole_and_beside_each_other() -> None:
