@@ -247,8 +247,8 @@ function plotService({ points, seconds }) {
   one("#rate-text").textContent = `${short(rates.at(-1))} calls a second; at most ${short(most)}, and `
     + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, ${minutes(points, seconds)}`;
   one("#latency-text").textContent = last.calls
-    ? `${short(last.median_ms)} ms a call, 95 % under ${short(last.p95_ms)} ms; at most ${short(longest)} ms ${minutes(points, seconds)}`
-    : `No call now; 95 % under ${short(longest)} ms ${minutes(points, seconds)}`;
+    ? `${short(last.median_ms)} ms a call, 95 % under ${short(last.p95_ms)} ms; at worst ${short(longest)} ms ${minutes(points, seconds)}`
+    : `No call now; 95 % under ${short(longest)} ms at worst ${minutes(points, seconds)}`;
 }
 
 function plotOwn() {
