@@ -26,6 +26,7 @@ from server.store import driver
 from tests.collector import SECONDS, Collector, attributes, wait_until
 from tests.parts import line, session
 from tests.stack import ROLLCALL, Stack, running_stack
+from tests.test_envoy import logged, running_proxy
 
 SAMPLED, NOT_SAMPLED = "01", "00"
 ALL = {"rollcall-envoy server", "rollcall server", "rollcall client"}
@@ -100,19 +101,26 @@ def test_a_caller_that_does_not_trace_is_not_traced(traced: Stack, collector: Co
     assert unseen not in {span.trace_id.hex() for _, span in collector.spans()}
 
 
-def test_the_logs_of_server_and_envoy_have_the_trace_id(traced: Stack, collector: Collector) -> None:
-    answer = traced.get("/sessions", traced.token("ada"))
-    name = answer.headers["x-request-id"]
+def test_the_servers_log_has_the_trace_id(traced: Stack, collector: Collector) -> None:
+    name = traced.get("/sessions", traced.token("ada")).headers["x-request-id"]
 
-    def lines(part: str) -> list[dict[str, Any]]:
-        text = (traced.folder / f"{part}.log").read_text()
+    def lines() -> list[dict[str, Any]]:
+        text = (traced.folder / "server.log").read_text()
         return [json.loads(line) for line in text.splitlines() if name in line]
 
-    wait_until(lambda: bool(lines("server")))
-    [line] = lines("server")
+    wait_until(lambda: bool(lines()))
+    [line] = lines()
     spans = collector.trace(line["trace_id"], ALL)
     assert attributes(spans["rollcall-envoy server"])["guid:x-request-id"] == name
-    # Envoy writes its log once in a while, all of it when it stops: tests/test_envoy.py reads it sooner.
+
+
+def test_envoys_access_log_has_the_trace_id(
+    traced: Stack, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROLLCALL_OTLP_ENDPOINT", collector.url)
+    trace, _, header = traceparent(SAMPLED)
+    with running_proxy(tmp_path, traced.settings.grpc_port) as proxy:
+        assert logged(proxy, proxy.get("/sessions", traceparent=header))["trace_id"] == trace
 
 
 def test_no_span_has_personal_data(traced: Stack, collector: Collector) -> None:
