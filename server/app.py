@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,8 +20,11 @@ from server.calls import Limits
 from server.errors import RollcallError
 from server.health import LIVE
 from server.interceptors import chain
-from server.observability import loop_lag
-from server.observability.metrics import call_metrics
+from server.observability import metrics as observed
+from server.observability import pulse
+from server.observability.activity import Activity
+from server.observability.inner_metrics import inner_metrics
+from server.observability.store_pool import StorePool
 from server.page_tokens import PageTokens, page_tokens_of
 from server.records import agent, agent_session, robot, robot_message, robot_session, session, user_session
 from server.records.kind import Kind
@@ -40,6 +45,9 @@ from server.store import driver, indexes
 from server.store.api_keys import StoredKeys
 from server.store.reads import Reads
 from server.store.writes import Writes
+
+if TYPE_CHECKING:
+    from server.observability.traces import Traces
 
 KINDS: tuple[Kind, ...] = (
     user_session.KIND,
@@ -79,13 +87,15 @@ _OPTIONS = (
 log = logging.getLogger(__name__)
 
 
-def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> dict[str, rest.Route]:
+def routes(
+    authenticator: Authenticator, tokens: PageTokens, reads: Reads, activity: Callable[[], bytes]
+) -> dict[str, rest.Route]:
     """Return what answers each RPC of RestService."""
     users = UserSessionRest(reads, authenticator)
     sessions = SessionRest(reads, authenticator)
     robots = RobotRest(reads, authenticator)
     agents = AgentSessionRest(reads, authenticator, tokens)
-    site = SiteRest(users)
+    site = SiteRest(users, authenticator, activity)
     return {
         "ListUserSessions": rest.Route(users, users.list_user_sessions),
         "ListSessions": rest.Route(sessions, sessions.list_sessions),
@@ -98,13 +108,15 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
         "GetDocs": rest.Route(site, site.get_docs),
         "GetDocsFile": rest.Route(site, site.get_docs_file),
         "GetConsole": rest.Route(site, site.get_console),
+        "GetActivity": rest.Route(site, site.get_activity),
         "GetConsoleFile": rest.Route(site, site.get_console_file),
     }
 
 
 def _handlers(
-    settings: Settings, connection: driver.Connection, reads: Reads
-) -> tuple[grpc.GenericRpcHandler, ...]:
+    settings: Settings, connection: driver.Connection, reads: Reads, activity: Callable[[], bytes]
+) -> tuple[Mapping[str, str], tuple[grpc.GenericRpcHandler, ...]]:
+    """Return the contracts of methods, and what answers them."""
     authenticator = authenticator_of(settings, StoredKeys(connection.database))
     tokens = page_tokens_of(settings)
     pages = Pages(reads, tokens)
@@ -112,8 +124,9 @@ def _handlers(
     limits = Limits(
         settings.request_seconds, settings.mongodb_seconds, shielded=driver.must_not_be_cancelled(settings)
     )
-    return (
-        rest.handlers(routes(authenticator, tokens, reads), limits),
+    answers = routes(authenticator, tokens, reads, activity)
+    return rest.contracts(answers), (
+        rest.handlers(answers, limits),
         *(
             typed.handlers(descriptor, service(pages, writes), authenticator, limits)
             for descriptor, service in TYPED_SERVICES
@@ -134,14 +147,19 @@ async def serve(settings: Settings) -> None:
 @contextlib.asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[None]:
     """Run a server inside the block; leaving it, health goes down first, then calls in flight end."""
-    connection = driver.connect(settings)
+    traces = _traces_of(settings)
+    pool = StorePool() if observed.are_served(settings) else None
+    connection = driver.connect(settings, _listeners(pool, traces))
     reads = Reads(connection.database)
     health = HealthServicer()
-    metrics = call_metrics()
+    metrics = observed.call_metrics()
+    activity = Activity(metrics)
+    contracts, handlers = _handlers(settings, connection, reads, activity.body)
+    tracer = None if traces is None else traces.tracer
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
-    server = grpc.aio.server(interceptors=chain(metrics), options=options)
-    server.add_generic_rpc_handlers(_handlers(settings, connection, reads))
+    server = grpc.aio.server(interceptors=chain(metrics, contracts, tracer), options=options)
+    server.add_generic_rpc_handlers(handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
@@ -164,7 +182,10 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         await _make_indexes(connection)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    following = [asyncio.create_task(ready()), asyncio.create_task(loop_lag.follow(metrics))]
+    beats = [activity.beat]
+    if pool is not None:
+        beats.append(partial(inner_metrics().take, pool))
+    following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
     try:
         yield
     finally:
@@ -174,6 +195,25 @@ async def running(settings: Settings) -> AsyncIterator[None]:
         await health.enter_graceful_shutdown()
         await server.stop(GRACE_SECONDS)
         await connection.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.stop)
+
+
+def _traces_of(settings: Settings) -> "Traces | None":
+    if settings.otlp_endpoint is None:
+        return None
+    from server.observability.traces import Traces  # noqa: PLC0415 # the extra `otel`
+
+    return Traces(settings)
+
+
+def _listeners(pool: StorePool | None, traces: "Traces | None") -> list[driver.Listener]:
+    listeners: list[driver.Listener] = [] if pool is None else [pool]
+    if traces is not None:
+        from server.observability.store_spans import StoreSpans  # noqa: PLC0415 # as above
+
+        listeners.append(StoreSpans(traces.tracer))
+    return listeners
 
 
 async def _make_indexes(connection: driver.Connection) -> None:

@@ -23,6 +23,16 @@ def metadata_of(context: Context) -> Metadata:
     return cast("Metadata", context.invocation_metadata() or ())
 
 
+def outcome(error: BaseException | None, context: Context) -> str:
+    """Return the name of the code with which a call ended, given what its handler raised."""
+    if error is None:
+        return "OK"
+    if isinstance(error, grpc.aio.AbortError):
+        code: Any = context.code()
+        return str(getattr(code, "name", code))
+    return "INTERNAL" if isinstance(error, Exception) else "CANCELLED"
+
+
 DEADLINE_SLACK_SECONDS = 0.05
 
 

@@ -108,7 +108,7 @@ def serve(
     from server.observability import logs, metrics  # noqa: PLC0415 # only the server logs and counts
 
     settings = load_environment() if no_files else load()
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, traced=settings.otlp_endpoint is not None)
     if settings.workers > 1:
         from server import workers  # noqa: PLC0415 # one process needs none
 

@@ -1,44 +1,77 @@
-"""The interceptors around every RPC that the server offers, outermost first: mask, observe."""
+"""The interceptors around every RPC that the server offers, outermost first: mask, trace, observe."""
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import structlog
 
-from server.calls import Context, abort, metadata_of
+from server.calls import Context, abort, metadata_of, outcome
 from server.errors import RollcallError
 from server.metadata import request_id
 from server.observability.metrics import CallMetrics, MethodMetrics
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 Behavior = Callable[..., Any]
 Around = Callable[[str, Behavior], Behavior]
 """Returns what answers a method, given its name and what did."""
 
+Within = Callable[[Context], AbstractContextManager[None]]
+"""Makes the block in which a call runs."""
+
 _SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
+
+TYPED = "rpc"
+"""What stands for the contract of a method that has none: the typed services, health, reflection."""
 
 log = structlog.get_logger("server.calls")
 
 
-def chain(metrics: CallMetrics) -> tuple["Interceptor", ...]:
-    """Return the server's interceptors."""
+def chain(
+    metrics: CallMetrics, contracts: Mapping[str, str] = MappingProxyType({}), tracer: "Tracer | None" = None
+) -> tuple["Interceptor", ...]:
+    """Return the server's interceptors; `contracts` are those of methods, by their full names.
 
-    def observe_coroutine(method: str, behavior: Behavior) -> Behavior:
-        return _observed_coroutine(_Observer(method, metrics.of(method)), behavior)
+    There is none for traces without a tracer.
+    """
 
-    def observe_generator(method: str, behavior: Behavior) -> Behavior:
-        return _observed_generator(_Observer(method, metrics.of(method)), behavior)
+    def observing(method: str) -> Within:
+        return _Observer(method, metrics.of(method, contracts.get(method, TYPED))).observing
 
-    return (
-        Interceptor("mask", _masked_coroutine, _masked_generator),
-        Interceptor("observe", observe_coroutine, observe_generator),
-    )
+    mask = Interceptor("mask", _masked_coroutine, _masked_generator)
+    observe = _around("observe", observing)
+    return (mask, observe) if tracer is None else (mask, _around("trace", _spanning(tracer)), observe)
+
+
+def _around(name: str, within: Callable[[str], Within | None]) -> "Interceptor":
+    """Return an interceptor that runs the calls of a method in a block; None: as they are."""
+
+    def coroutine(method: str, behavior: Behavior) -> Behavior:
+        block = within(method)
+        return behavior if block is None else _coroutine_within(block, behavior)
+
+    def generator(method: str, behavior: Behavior) -> Behavior:
+        block = within(method)
+        return behavior if block is None else _generator_within(block, behavior)
+
+    return Interceptor(name, coroutine, generator)
+
+
+def _spanning(tracer: "Tracer") -> Callable[[str], Within | None]:
+    from server.observability import call_spans  # noqa: PLC0415 # the extra `otel`
+
+    def spanning(method: str) -> Within | None:
+        return call_spans.CallSpans(tracer, method).spanning if method.startswith(call_spans.PREFIX) else None
+
+    return spanning
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
@@ -117,18 +150,14 @@ class _Observer:
         """Observe the call inside."""
         started = time.perf_counter()
         self._metrics.began()
-        code = "INTERNAL"
+        raised: BaseException | None = None
         try:
             yield
-            code = "OK"
-        except grpc.aio.AbortError:
-            code = _name(context.code())
-            raise
         except BaseException as error:
-            if not isinstance(error, Exception):
-                code = "CANCELLED"
+            raised = error
             raise
         finally:
+            code = outcome(raised, context)
             seconds = time.perf_counter() - started
             self._metrics.ended()
             self._metrics.count(code)
@@ -142,21 +171,17 @@ class _Observer:
             )
 
 
-def _name(code: Any) -> str:
-    return str(getattr(code, "name", code))
-
-
-def _observed_coroutine(observer: _Observer, behavior: Behavior) -> Behavior:
+def _coroutine_within(block: Within, behavior: Behavior) -> Behavior:
     async def call(request: Any, context: Context) -> Any:
-        with observer.observing(context):
+        with block(context):
             return await behavior(request, context)
 
     return call
 
 
-def _observed_generator(observer: _Observer, behavior: Behavior) -> Behavior:
+def _generator_within(block: Within, behavior: Behavior) -> Behavior:
     async def call(request: Any, context: Context) -> AsyncIterator[Any]:
-        with observer.observing(context):
+        with block(context):
             async for response in behavior(request, context):
                 yield response
 

@@ -21,6 +21,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
+from server.counts import LIMITED, counts
 from server.errors import RateLimitedError
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError
@@ -72,6 +73,7 @@ class RateLimits:
                 log.warning("the storage of rate limits does not answer: %s", type(error).__name__)
                 return
             if refusal is not None:
+                counts[LIMITED, rule.whose(caller)[0]] += 1
                 raise refusal
 
     async def _refusal(self, rule: Rule, caller: Caller) -> RateLimitedError | None:

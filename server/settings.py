@@ -169,6 +169,14 @@ class Settings(BaseSettings):
     """Where Prometheus finds the metrics."""
     metrics_port: int = Field(0, ge=0, le=65535)
     """The metrics' port; 0 serves none."""
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern=r"^http://[^/?#@\s]+:[0-9]+$",
+        json_schema_extra={"rule": "http:// with a host and a port, such as http://127.0.0.1:4317"},
+    )
+    """OTLP/gRPC collector of the traces, such as `http://127.0.0.1:4317`; none without it."""
+    trace_ratio: float = Field(1.0, ge=0, le=1)
+    """Part of the calls that is traced, where the caller's `traceparent` has not decided."""
 
     request_seconds: float = Field(8.0, gt=0, le=9)
     """A call ends after this long, if its deadline is not nearer; Envoy answers for it after 9.5."""

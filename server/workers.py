@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from server.embedded import child
-from server.observability import metrics
+from server.observability import activity, metrics
 from server.settings import PREFIX, Settings, SettingsError
 from server.sources import environment_of
 
@@ -38,9 +38,9 @@ async def supervise(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    with _reserved(settings), metrics.served(settings, for_workers=True):
+    with _reserved(settings), activity.shared(), metrics.served(settings, for_workers=True) as crew:
         workers = [
-            asyncio.create_task(_keep(number, stopped, settings)) for number in range(settings.workers)
+            asyncio.create_task(_keep(number, stopped, settings, crew)) for number in range(settings.workers)
         ]
         try:
             await asyncio.gather(*workers)
@@ -68,10 +68,11 @@ def _reserved(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _keep(number: int, stopped: asyncio.Event, settings: Settings) -> None:
+async def _keep(number: int, stopped: asyncio.Event, settings: Settings, crew: metrics.Workers) -> None:
     while not stopped.is_set():
         started = time.monotonic()
         process = await _start(settings)
+        crew.alive += 1
         ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -79,6 +80,8 @@ async def _keep(number: int, stopped: asyncio.Event, settings: Settings) -> None
         if not ended.done():
             await _stop(process, ended)
             return
+        crew.alive -= 1
+        crew.restarts += 1
         metrics.worker_ended(process.pid)
         if process.returncode == USAGE_STATUS:
             raise WorkerError

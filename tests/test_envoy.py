@@ -762,19 +762,33 @@ def test_second_origin_of_the_setting(proxy: Proxy) -> None:
 
 
 def test_access_log(proxy: Proxy) -> None:
-    path = f"/robots/{uuid.uuid4()}"
-    proxy.get(f"{path}?pageToken=SECRET-query", authorization="Bearer SECRET-token", cookie="a=SECRET-cookie")
+    secret = {
+        "authorization": "Bearer SECRET-token",
+        "cookie": "a=SECRET-cookie",
+        "user_agent": "SECRET-agent",
+    }
+    known = logged(proxy, proxy.get("/robots/SECRET-id?pageToken=SECRET-query", **secret))
+    unknown = logged(proxy, proxy.get("/robots/a/SECRET-path", **secret))
+
+    assert (known["method"], known["contract"], known["status"]) == ("GET", "robot", 200)
+    assert known["rpc"] == "/rollcall.v1.RestService/GetRobot"
+    assert known["upstream"] == f"127.0.0.1:{proxy.grpc_port}"
+    assert {"start_time", "bytes_sent", "duration_ms", "flags", "trace_id"} <= known.keys()
+    assert (unknown["contract"], unknown["status"]) == ("robot", 404)
+    assert "rpc" not in unknown
+    assert "SECRET" not in proxy.log.read_text()
+
+
+def logged(proxy: Proxy, answer: httpx.Response) -> dict[str, Any]:
+    """The line of an answer in the access log, which is not written at once."""
+    name = answer.headers["x-request-id"]
     end = time.monotonic() + 5
-    while path not in proxy.log.read_text():
+    while name not in (text := proxy.log.read_text()):
         assert time.monotonic() < end
         time.sleep(0.02)
-    text = proxy.log.read_text()
-    [line] = [json.loads(line) for line in text.splitlines() if path in line]
-    assert (line["method"], line["path"], line["status"]) == ("GET", path, 200)
-    assert uuid.UUID(line["request_id"])
-    assert line["upstream"] == f"127.0.0.1:{proxy.grpc_port}"
-    assert {"start_time", "bytes_sent", "duration_ms", "flags"} <= line.keys()
-    assert "SECRET" not in text
+    [line] = [line for line in text.splitlines() if name in line]
+    found: dict[str, Any] = json.loads(line)
+    return found
 
 
 def test_script_never_failed(proxy: Proxy, orphan: Proxy) -> None:

@@ -4,6 +4,7 @@ import gzip
 import json
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from server.records.caller import READ, WRITE
 from server.rest import site
 from tests.parts import (
     ROBOTS,
@@ -75,7 +77,7 @@ def loaded(stack: Stack) -> Stack:
 
 
 def token(stack: Stack) -> str:
-    return stack.token(USER, scopes=[SCOPE], permissions=[ROBOTS], client_id="c")
+    return stack.token(USER, scopes=[SCOPE, READ], permissions=[ROBOTS], client_id="c")
 
 
 # --- what is served ---------------------------------------------------------------------------------
@@ -290,7 +292,12 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     assert await_titles(browser, "agent", 1)
     for part in ("proxy", "server", "store"):
         browser.await_text(f"#health-{part}", "up")
-    browser.one("#plot polyline")
+    for name, unit in (("rate", "calls a second; at most"), ("latency", "ms")):
+        browser.await_text(f"#{name}-text", unit)
+        browser.one(f"#{name}[role=img][aria-labelledby={name}-text] path.line")
+        drawn = browser.one(f"#{name} path.line").value_of_css_property("stroke")
+        link = browser.one("a").value_of_css_property("color")  # of the theme
+        assert re.findall(r"\d+", drawn)[:3] == re.findall(r"\d+", link)[:3]
     browser.check()
 
     seen = set(first)
@@ -319,6 +326,41 @@ def test_console_is_used_by_keyboard(browser: Browser, loaded: Stack) -> None:
     browser.check()
     browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
     WebDriverWait(browser.driver, SECONDS).until(lambda _: not browser.all("dialog[open]"))
+
+
+@in_chromium
+def test_console_plots_its_own_calls_for_a_token_that_may_not_see_the_services(
+    loaded: Stack, tmp_path: Path
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
+        browser.await_text("#rate-text", "shown to a token with the scope sessions:read")
+        browser.await_text("#latency-text", "ms a call of this page")
+        browser.one("#latency path.line")
+        assert not browser.all("#rate path")
+
+
+def test_activity_counts_calls_errors_and_durations(loaded: Stack) -> None:
+    reader = loaded.token("reader", scopes=[READ])
+    end = time.monotonic() + SECONDS
+    body = loaded.get("/activity", reader).json()
+    while not any(point["calls"] for point in body["points"]):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+        body = loaded.get("/activity", reader).json()
+    assert len(body["points"]) * body["seconds"] == 15 * 60
+    assert [point["time"] % body["seconds"] for point in body["points"]] == [0] * len(body["points"])
+    for point in body["points"]:
+        assert point["errors"] <= point["calls"]
+        assert (point["median_ms"] is None) == (point["p95_ms"] is None) == (point["calls"] == 0)
+        assert point["calls"] == 0 or 0 < point["median_ms"] <= point["p95_ms"]
+
+
+@pytest.mark.parametrize(("scopes", "status"), [(None, 401), ([], 403), ([READ], 200), ([WRITE], 200)])
+def test_activity_is_for_those_who_serve_users(stack: Stack, scopes: list[str] | None, status: int) -> None:
+    credential = None if scopes is None else stack.token("someone", scopes=scopes)
+    assert stack.get("/activity", credential).status_code == status
 
 
 @in_chromium

@@ -369,8 +369,13 @@ def written(name: str) -> str:
     (schema,) = rules.alternatives(SCHEMAS[name])
     if "enum" in schema:
         return str(schema["enum"][-1])
-    if name == "cors_origins":
-        return 'https://a.example,https://"b".example'
+    special = {
+        "cors_origins": 'https://a.example,https://"b".example',
+        "otlp_endpoint": "http://c.example:7",
+        "trace_ratio": "0.7",
+    }
+    if name in special:
+        return special[name]
     if "rule" in schema:
         return "7/hour" if "rate" in name else "https://issuer.example/?a=b#c"
     kinds = {"boolean": str(not schema.get("default")).lower(), "integer": "7", "number": "1.5"}

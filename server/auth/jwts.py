@@ -12,6 +12,7 @@ from server.auth.claims import caller_of
 from server.auth.deny_list import DenyList, deny_list_of
 from server.auth.digests import digest
 from server.auth.jwks import Keys, keys_of
+from server.counts import LOOKUPS, counts
 from server.errors import EXPIRED, REVOKED, UnauthenticatedError
 from server.records.caller import Caller
 from server.settings import Settings
@@ -25,6 +26,7 @@ CACHED_SECONDS = 300.0
 _FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
 """RFC 7515's compact form.  PyJWT also takes padding: a second spelling of the same token."""
 _TIMES = ("exp", "nbf", "iat")
+_HIT, _MISS = ((LOOKUPS, "jwt", result) for result in ("hit", "miss"))
 
 _Entry = tuple[Caller, str, float]
 """A caller, the token's `jti`, and until when this holds."""
@@ -54,7 +56,9 @@ class Jwts:
         Raises UnauthenticatedError if it does not hold, UnavailableError if nobody knows.
         """
         digested = digest(token)
-        caller, jti, _ = self._verified.get(digested) or await self._verified_now(token, digested)
+        entry = self._verified.get(digested)
+        counts[_MISS if entry is None else _HIT] += 1
+        caller, jti, _ = entry or await self._verified_now(token, digested)
         if self._denied is not None and self._denied.denies(jti):
             raise UnauthenticatedError("The token has been revoked", reason=REVOKED)
         return caller

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from cachetools import TLRUCache, TTLCache
 
 from server.auth.digests import digest
+from server.counts import LOOKUPS, counts
 from server.records.caller import Caller
 
 KNOWN = 10_000
 UNKNOWN = 1_000
 UNKNOWN_SECONDS = 5.0
 """How long, at most, a refusal is kept: a key may be added after it was tried."""
+
+
+_HIT, _MISS = ((LOOKUPS, "opaque", result) for result in ("hit", "miss"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,12 @@ class Remembered:
         digested = digest(credential)
         entry = self._known.get(digested)
         if entry is not None:
+            counts[_HIT] += 1
             return entry[0]
         if digested in self._unknown:
+            counts[_HIT] += 1
             return None
+        counts[_MISS] += 1
         if digested not in self._asking:
             # In a context of its own: the first caller's deadline is not that of those who wait with it.
             task = asyncio.create_task(self._learn(digested, credential), context=Context())

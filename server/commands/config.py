@@ -18,7 +18,7 @@ GROUPS: Mapping[str, str] = {
     "rate_limit": "Rate limits",
     "page_token_keys": "Page tokens",
     "cors_origins": "Browsers",
-    "log_level": "Logs and metrics",
+    "log_level": "Logs, metrics, traces",
     "request_seconds": "Time limits",
 }
 """The setting that begins a group, and its title; the others follow in the order of the class."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from server.embedded import envoy_tls
+from server.embedded import envoy_tls, envoy_traces
 from server.settings import Settings, SettingsError
 
 _HERE = Path(__file__).parent
@@ -71,6 +71,10 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
             _at(config, steps)["transport_socket"] = tls
             # Envoy takes secrets from files only if it has a name.
             config["node"] = {"id": "rollcall", "cluster": "rollcall"}
+    if settings.otlp_endpoint is not None:
+        _at(config, _MANAGER)["tracing"] = envoy_traces.tracing(settings)
+        _at(config, _CLUSTER[:-1]).append(envoy_traces.collector(settings))
+        config["layered_runtime"] = envoy_traces.runtime()
     return config
 
 

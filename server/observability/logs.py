@@ -21,10 +21,18 @@ _SHARED: tuple[Any, ...] = (
 )
 
 
-def configure(level: str) -> None:
-    """Send this process's logs from `level` up to stdout, a JSON object a line."""
+def configure(level: str, *, traced: bool = False) -> None:
+    """Send this process's logs from `level` up to stdout, a JSON object a line.
+
+    With `traced`, what is said about a call has its `trace_id`; raises SettingsError without the extra.
+    """
+    shared = _SHARED
+    if traced:
+        from server.observability.traces import add_trace_id  # noqa: PLC0415 # the extra `otel`
+
+        shared = (add_trace_id, *_SHARED)
     structlog.configure(
-        processors=[*_SHARED, structlog.processors.JSONRenderer(serializer=_serialized)],
+        processors=[*shared, structlog.processors.JSONRenderer(serializer=_serialized)],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
         cache_logger_on_first_use=True,
@@ -35,7 +43,7 @@ def configure(level: str) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, *_SHARED],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
         )
     )
     logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)

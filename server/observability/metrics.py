@@ -7,8 +7,9 @@ is imported late.
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,11 @@ from server.settings import PREFIX, Settings, SettingsError
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+SERVER_ERRORS = frozenset(
+    ("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS")
+)
+"""Codes that are the server's fault, by OpenTelemetry's conventions; others are the caller's."""
 
 
 @cache
@@ -30,9 +36,9 @@ class CallMetrics:
     def __init__(self) -> None:
         from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415 # see above
 
-        self._calls = Counter("rollcall_calls", "Calls that have ended.", ("method", "code"))
+        self._calls = Counter("rollcall_calls", "Calls that have ended.", ("contract", "method", "code"))
         self._seconds = Histogram(
-            "rollcall_call_seconds", "How long calls took.", ("method",), buckets=BUCKETS
+            "rollcall_call_seconds", "How long calls took.", ("contract", "method"), buckets=BUCKETS
         )
         self._open = Gauge(
             "rollcall_open_calls", "Calls under way.", ("method",), multiprocess_mode="livesum"
@@ -43,9 +49,25 @@ class CallMetrics:
         self._ready = Gauge("rollcall_store_ready", "Whether MongoDB answers.", multiprocess_mode="livemin")
         self._ended: dict[tuple[str, str], Callable[[], None]] = {}
 
-    def of(self, method: str) -> "MethodMetrics":
-        """Return the metrics of one RPC."""
-        return MethodMetrics(self._calls, self._seconds.labels(method), self._open.labels(method), method)
+    def of(self, method: str, contract: str) -> "MethodMetrics":
+        """Return the metrics of one RPC, which belongs to a contract."""
+        seconds = self._seconds.labels(contract, method)
+        return MethodMetrics(self._calls, seconds, self._open.labels(method), (contract, method))
+
+    def ended(self) -> Iterator[tuple[Mapping[str, str], float]]:
+        """Yield how many calls of this process have ended, with their labels."""
+        for sample in next(iter(self._calls.collect())).samples:
+            if sample.name.endswith("_total"):
+                yield sample.labels, sample.value
+
+    def durations(self) -> Iterator[tuple[Mapping[str, str], list[float]]]:
+        """Yield how many calls of this process took at most each of BUCKETS, then how many there were."""
+        found: dict[str, tuple[Mapping[str, str], list[float]]] = {}
+        for sample in next(iter(self._seconds.collect())).samples:
+            if sample.name.endswith("_bucket"):
+                _, below = found.setdefault(sample.labels["method"], (sample.labels, []))
+                below.append(sample.value)
+        yield from found.values()
 
     def loop_lag(self, seconds: float) -> None:
         """Say how late the event loop was."""
@@ -59,9 +81,9 @@ class CallMetrics:
 class MethodMetrics:
     """The metrics of one RPC, their labels resolved once."""
 
-    def __init__(self, calls: Any, seconds: Any, open_calls: Any, method: str) -> None:
+    def __init__(self, calls: Any, seconds: Any, open_calls: Any, labels: tuple[str, str]) -> None:
         self._calls = calls
-        self._method = method
+        self._labels = labels
         self._codes: dict[str, Any] = {}
         self.observe = seconds.observe
         self.began = open_calls.inc
@@ -70,18 +92,32 @@ class MethodMetrics:
     def count(self, code: str) -> None:
         """Count a call that ended with a gRPC code."""
         if code not in self._codes:
-            self._codes[code] = self._calls.labels(self._method, code)
+            self._codes[code] = self._calls.labels(*self._labels, code)
         self._codes[code].inc()
 
 
+@dataclass(slots=True)
+class Workers:
+    """How many workers run, and how many have ended by themselves."""
+
+    alive: int
+    restarts: int = 0
+
+
+def are_served(settings: Settings) -> bool:
+    """Return whether somebody can see this process's metrics."""
+    return settings.metrics_port != 0 or FOLDER_VARIABLE in os.environ
+
+
 @contextmanager
-def served(settings: Settings, *, for_workers: bool) -> Iterator[None]:
+def served(settings: Settings, *, for_workers: bool) -> Iterator[Workers]:
     """Serve metrics inside the block, on their own port, if the settings name one.
 
-    Raises SettingsError if the port is taken.
+    Yields where the supervisor counts its workers.  Raises SettingsError if the port is taken.
     """
+    workers = Workers(alive=0 if for_workers else 1)
     if not settings.metrics_port:
-        yield
+        yield workers
         return
     with tempfile.TemporaryDirectory(prefix="rollcall-metrics-") as folder:
         if for_workers:
@@ -89,9 +125,13 @@ def served(settings: Settings, *, for_workers: bool) -> Iterator[None]:
         from prometheus_client import REGISTRY, CollectorRegistry, start_http_server  # noqa: PLC0415 # see above
         from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 # see above
 
+        from server.observability.supervised import Supervised  # noqa: PLC0415 # see above
+
         registry = CollectorRegistry() if for_workers else REGISTRY
         if for_workers:
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # as prometheus_client has it
+        supervised = Supervised(workers, settings)
+        registry.register(supervised)
         address = settings.metrics_host, settings.metrics_port
         try:
             server, thread = start_http_server(address[1], address[0], registry)
@@ -99,11 +139,12 @@ def served(settings: Settings, *, for_workers: bool) -> Iterator[None]:
             named = f"cannot listen on {address[0]}:{address[1]}: {error.strerror}"
             raise SettingsError(f"{PREFIX}METRICS_PORT: {named}") from None
         try:
-            yield
+            yield workers
         finally:
             server.shutdown()
             thread.join()
             server.server_close()
+            registry.unregister(supervised)
             os.environ.pop(FOLDER_VARIABLE, None)
 
 

@@ -1,7 +1,7 @@
 """RestService: from the wire to a REST module and back."""
 
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -40,6 +40,14 @@ class Route:
 
     module: RestModule
     answer: Callable[[RestCall], Coroutine[Any, Any, bytes | Chunks | Document]]
+
+
+def contracts(routes: Mapping[str, Route]) -> Mapping[str, str]:
+    """Return the contract of each method, by its full name: the contract's module, as Envoy names it too."""
+    return {
+        f"/{_SERVICE.full_name}/{name}": type(route.module).__module__.rpartition(".")[2]
+        for name, route in routes.items()
+    }
 
 
 def handlers(routes: dict[str, Route], limits: Limits) -> grpc.GenericRpcHandler:

@@ -1,11 +1,15 @@
-"""The pages: the OpenAPI document, its viewer, and the console.  No credentials, no data."""
+"""The pages, without credentials: the OpenAPI document, its viewer, the console; and what this plots."""
 
+import asyncio
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import PurePath
 
-from server.errors import NotFoundError, RollcallError
+from server.auth.authenticator import Authenticator
+from server.auth.credentials import bearer
+from server.errors import NotFoundError, PermissionDeniedError, RollcallError
 from server.rest.answer import JSON_TYPE, Document, ErrorAnswer
 from server.rest.call import RestCall
 from server.rest.service import RestModule
@@ -32,10 +36,17 @@ INDEX = "index.html"
 
 
 class SiteRest:
-    """Answers the pages; errors are those of all paths that have no contract."""
+    """Answers the pages; errors are those of all paths that have no contract.
 
-    def __init__(self, others: RestModule) -> None:
+    `activity` returns what the console plots; it may block.
+    """
+
+    def __init__(
+        self, others: RestModule, authenticator: Authenticator, activity: Callable[[], bytes]
+    ) -> None:
         self._others = others
+        self._authenticator = authenticator
+        self._activity = activity
 
     async def get_open_api(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
         """Return the OpenAPI document."""
@@ -52,6 +63,13 @@ class SiteRest:
     async def get_console(self, call: RestCall) -> Document:  # noqa: ARG002 # as every answer's
         """Return the console."""
         return _file("console", INDEX)
+
+    async def get_activity(self, call: RestCall) -> bytes:
+        """Return how busy the service has been, to those who serve its users."""
+        caller = await self._authenticator.identify(bearer(call.metadata))
+        if not caller.may_name_owners:
+            raise PermissionDeniedError("The scope sessions:read is missing", reason="SCOPE_MISSING")
+        return await asyncio.to_thread(self._activity)
 
     async def get_console_file(self, call: RestCall) -> Document:
         """Return a file of the console."""

@@ -6,7 +6,7 @@ motor's life ends in 2027; it is imported only when it is chosen.
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,9 +14,12 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import ConfigurationError, InvalidURI
+from pymongo.monitoring import CommandListener, ConnectionPoolListener
 
 from server.records.kind import Document
 from server.settings import Settings, SettingsError
+
+Listener = CommandListener | ConnectionPoolListener
 
 APP_NAME = "rollcall"
 CONNECT_MS = 2000
@@ -46,10 +49,10 @@ def must_not_be_cancelled(settings: Settings) -> bool:
     return settings.mongodb_driver == "pymongo" and sys.version_info < (3, 12)
 
 
-def connect(settings: Settings) -> Connection:
+def connect(settings: Settings, listeners: Sequence[Listener] = ()) -> Connection:
     """Return a connection of the driver that the settings name; nothing is sent yet.
 
-    Call it inside the event loop that will use it.
+    Call it inside the event loop that will use it.  `listeners` hear of its commands and connections.
     """
     options: dict[str, Any] = {
         "appname": APP_NAME,
@@ -59,6 +62,8 @@ def connect(settings: Settings) -> Connection:
         "serverSelectionTimeoutMS": round(settings.mongodb_seconds * 1000),
         "socketTimeoutMS": round(settings.request_seconds * 1000),
     }
+    if listeners:
+        options["event_listeners"] = listeners
     uri = settings.mongodb_uri.get_secret_value()
     try:
         make = _motor if settings.mongodb_driver == "motor" else _pymongo

@@ -315,6 +315,23 @@ class GetConsoleRestRequest(_message.Message):
 Global___GetConsoleRestRequest: _TypeAlias = GetConsoleRestRequest  # noqa: Y015
 
 @_typing.final
+class GetActivityRestRequest(_message.Message):
+    """`GET /activity` takes no parameters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetActivityRestRequest: _TypeAlias = GetActivityRestRequest  # noqa: Y015
+
+@_typing.final
 class GetConsoleFileRestRequest(_message.Message):
     """Parameters of `GET /console/{file}`."""
 

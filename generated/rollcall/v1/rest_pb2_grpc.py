@@ -99,6 +99,11 @@ class RestServiceStub:
                 request_serializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetActivity = channel.unary_unary(
+                '/rollcall.v1.RestService/GetActivity',
+                request_serializer=rollcall_dot_v1_dot_rest__pb2.GetActivityRestRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.GetConsoleFile = channel.unary_unary(
                 '/rollcall.v1.RestService/GetConsoleFile',
                 request_serializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleFileRestRequest.SerializeToString,
@@ -199,6 +204,16 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetActivity(self, request, context):
+        """What that page plots: calls, errors and durations of the last 15 minutes,
+        `{"seconds": 5, "points": [{"time", "calls", "errors", "median_ms",
+        "p95_ms"}]}`, oldest first, of all workers of the server that answers. Needs
+        a token with the scope `sessions:read` or `sessions:write`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetConsoleFile(self, request, context):
         """A file of that page.
         """
@@ -262,6 +277,11 @@ def add_RestServiceServicer_to_server(servicer, server):
             'GetConsole': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConsole,
                     request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetActivity,
+                    request_deserializer=rollcall_dot_v1_dot_rest__pb2.GetActivityRestRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'GetConsoleFile': grpc.unary_unary_rpc_method_handler(
@@ -575,6 +595,33 @@ class RestService:
             target,
             '/rollcall.v1.RestService/GetConsole',
             rollcall_dot_v1_dot_rest__pb2.GetConsoleRestRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetActivity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rollcall.v1.RestService/GetActivity',
+            rollcall_dot_v1_dot_rest__pb2.GetActivityRestRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

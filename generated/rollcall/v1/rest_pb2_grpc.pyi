@@ -74,6 +74,12 @@ class RestServiceStub:
     """A file of that page."""
     GetConsole: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleRestRequest, _httpbody_pb2.HttpBody]
     """A page that shows a caller's sessions, and how the service is."""
+    GetActivity: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetActivityRestRequest, _httpbody_pb2.HttpBody]
+    """What that page plots: calls, errors and durations of the last 15 minutes,
+    `{"seconds": 5, "points": [{"time", "calls", "errors", "median_ms",
+    "p95_ms"}]}`, oldest first, of all workers of the server that answers. Needs
+    a token with the scope `sessions:read` or `sessions:write`.
+    """
     GetConsoleFile: _grpc.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleFileRestRequest, _httpbody_pb2.HttpBody]
     """A file of that page."""
 
@@ -120,6 +126,12 @@ class RestServiceAsyncStub(RestServiceStub):
     """A file of that page."""
     GetConsole: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """A page that shows a caller's sessions, and how the service is."""
+    GetActivity: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetActivityRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """What that page plots: calls, errors and durations of the last 15 minutes,
+    `{"seconds": 5, "points": [{"time", "calls", "errors", "median_ms",
+    "p95_ms"}]}`, oldest first, of all workers of the server that answers. Needs
+    a token with the scope `sessions:read` or `sessions:write`.
+    """
     GetConsoleFile: _aio.UnaryUnaryMultiCallable[_rest_pb2.GetConsoleFileRestRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """A file of that page."""
 
@@ -229,6 +241,18 @@ class RestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
         """A page that shows a caller's sessions, and how the service is."""
+
+    @_abc_1.abstractmethod
+    def GetActivity(
+        self,
+        request: _rest_pb2.GetActivityRestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_httpbody_pb2.HttpBody, _abc.Awaitable[_httpbody_pb2.HttpBody]]:
+        """What that page plots: calls, errors and durations of the last 15 minutes,
+        `{"seconds": 5, "points": [{"time", "calls", "errors", "median_ms",
+        "p95_ms"}]}`, oldest first, of all workers of the server that answers. Needs
+        a token with the scope `sessions:read` or `sessions:write`.
+        """
 
     @_abc_1.abstractmethod
     def GetConsoleFile(

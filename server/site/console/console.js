@@ -2,7 +2,7 @@ const ROWS = 8; // on a page of a list
 const BATCH = 100; // fetched at a time
 const MOST = 2000; // looked through by a search
 const SECONDS = 10; // between two looks at the health
-const SAMPLES = 30; // in the plot: five minutes
+const SAMPLES = 30; // of this page's calls: five minutes
 
 const messages = (count = 0) => `${count} message${Number(count) === 1 ? "" : "s"}`;
 
@@ -213,16 +213,73 @@ async function look() {
   mark("store", store && store !== 401 ? state(store) : "");
   samples.push(took);
   samples.splice(0, samples.length - SAMPLES);
-  plot(took);
+  await plot();
 }
 
-function plot(latest) {
-  const most = Math.max(...samples, 1);
-  const points = samples.map((sample, index) => `${(index * 180) / (SAMPLES - 1)},${31 - (29 * sample) / most}`);
-  const shape = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-  shape.setAttribute("points", points.join(" "));
-  one("#plot").replaceChildren(shape);
-  one("#plot-text").textContent = `${Math.round(latest)} ms a call; at most ${Math.round(most)} ms in 5 min`;
+// --- the plots: the service's calls, for a token that may see them; else those of this page
+
+const minutes = (points, seconds) => `in ${Math.round((points.length * seconds) / 60)} min`;
+const short = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
+let refused = null;
+
+async function plot() {
+  const asked = token();
+  let activity = null;
+  if (asked && asked !== refused) {
+    activity = await call("/activity").catch((error) => {
+      if (error.cause === 401 || error.cause === 403) refused = asked;
+      return null;
+    });
+  }
+  if (asked !== token()) return;
+  if (activity) plotService(activity); else plotOwn();
+}
+
+function plotService({ points, seconds }) {
+  const rates = points.map(({ calls }) => calls / seconds);
+  const errors = points.map((point) => point.errors / seconds);
+  const medians = points.map((point) => point.median_ms);
+  const late = points.map((point) => point.p95_ms);
+  const failed = points.reduce((sum, point) => sum + point.errors, 0);
+  const most = draw("rate", { line: rates, wrong: failed ? errors : [] }, points.length);
+  const longest = draw("latency", { line: medians, faint: late }, points.length);
+  const last = points.at(-1);
+  one("#rate-text").textContent = `${short(rates.at(-1))} calls a second; at most ${short(most)}, and `
+    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, ${minutes(points, seconds)}`;
+  one("#latency-text").textContent = last.calls
+    ? `${short(last.median_ms)} ms a call, 95 % under ${short(last.p95_ms)} ms; at worst ${short(longest)} ms ${minutes(points, seconds)}`
+    : `No call now; 95 % under ${short(longest)} ms at worst ${minutes(points, seconds)}`;
+}
+
+function plotOwn() {
+  const most = draw("latency", { line: samples }, SAMPLES);
+  draw("rate", {}, SAMPLES);
+  one("#rate-text").textContent = "Calls a second: shown to a token with the scope sessions:read";
+  one("#latency-text").textContent = `${short(samples.at(-1))} ms a call of this page; at most ${short(most)} ms in 5 min`;
+}
+
+// Draws lines of one scale, with gaps where a value is null; answers the greatest value.
+function draw(name, lines, length) {
+  const most = Math.max(0, ...Object.values(lines).flat());
+  const shapes = Object.entries(lines).map(([kind, values]) => {
+    let gap = true;
+    const steps = values.map((value, index) => {
+      if (value === null) {
+        gap = true;
+        return "";
+      }
+      const place = `${(index * 300) / (length - 1)},${58 - (56 * value) / (most || 1)}`;
+      const step = gap ? `M${place}L${place}` : `L${place}`;
+      gap = false;
+      return step;
+    });
+    const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
+    shape.setAttribute("class", kind);
+    shape.setAttribute("d", steps.join(""));
+    return shape;
+  });
+  one(`#${name}`).replaceChildren(...shapes);
+  return most;
 }
 
 setInterval(() => { if (!document.hidden) look(); }, SECONDS * 1000);
