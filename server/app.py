@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator
 
 import grpc
@@ -13,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
 from server import readiness, tls
+from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
@@ -36,6 +36,7 @@ from server.services.robot import RobotService
 from server.services.session import SessionService
 from server.services.user_session import UserSessionService
 from server.settings import Settings, SettingsError
+from server.stopping import Stop, within
 from server.store import driver, indexes
 from server.store.api_keys import StoredKeys
 from server.store.reads import Reads
@@ -63,6 +64,9 @@ SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10
 GRACE_SECONDS = 8.0
+"""How long calls in flight may take once the server takes no more."""
+REFUSING_SECONDS = 0.5
+"""How long at most those who still call are told to go elsewhere, before their connections end."""
 RETRY_SECONDS = 1.0
 
 _OPTIONS = (
@@ -103,14 +107,17 @@ def routes(authenticator: Authenticator, tokens: PageTokens, reads: Reads) -> di
 
 
 def _handlers(
-    settings: Settings, connection: driver.Connection, reads: Reads
+    settings: Settings, connection: driver.Connection, reads: Reads, gate: Gate
 ) -> tuple[grpc.GenericRpcHandler, ...]:
     authenticator = authenticator_of(settings, StoredKeys(connection.database))
     tokens = page_tokens_of(settings)
     pages = Pages(reads, tokens)
     writes = Writes(connection)
     limits = Limits(
-        settings.request_seconds, settings.mongodb_seconds, shielded=driver.must_not_be_cancelled(settings)
+        settings.request_seconds,
+        settings.mongodb_seconds,
+        gate,
+        shielded=driver.must_not_be_cancelled(settings),
     )
     return (
         rest.handlers(routes(authenticator, tokens, reads), limits),
@@ -122,18 +129,22 @@ def _handlers(
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raise SettingsError if the settings do not allow a start."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with running(settings):
-        await stopped.wait()
+    """Serve until SIGTERM or SIGINT, of which a second one ends the drain.
+
+    Raises SettingsError if the settings do not allow a start.
+    """
+    stop = Stop()
+    async with running(settings, stop.hurried):
+        await stop.asked.wait()
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """Run a server inside the block; leaving it, health goes down first, then calls in flight end."""
+async def running(settings: Settings, hurried: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Run a server inside the block.
+
+    Leaving it, health goes down first; after the drain, or once `hurried`, no calls are taken any
+    more, and those in flight end.
+    """
     connection = driver.connect(settings)
     reads = Reads(connection.database)
     health = HealthServicer()
@@ -141,7 +152,11 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
     server = grpc.aio.server(interceptors=chain(metrics), options=options)
-    server.add_generic_rpc_handlers(_handlers(settings, connection, reads))
+    gate = Gate(
+        Capacity(settings.max_calls, settings.max_waiting, settings.wait_seconds, settings.max_streams),
+        metrics,
+    )
+    server.add_generic_rpc_handlers(_handlers(settings, connection, reads, gate))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
@@ -172,6 +187,10 @@ async def running(settings: Settings) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
         await health.enter_graceful_shutdown()
+        # Balancers look at health now and then: until they have, calls go on as before.
+        await within(settings.drain_seconds, (hurried or asyncio.Event()).wait())
+        gate.close()
+        await within(REFUSING_SECONDS, gate.idle())
         await server.stop(GRACE_SECONDS)
         await connection.close()
 

@@ -4,12 +4,14 @@ import asyncio
 import uuid
 from pathlib import Path
 
+from server.settings import Settings
 from tests.faults.checker import Checker
 from tests.faults.fronts import rest_at
 from tests.faults.house import Server, running_envoy, running_store
 from tests.faults.trial import rowed
 
 PAUSE_SECONDS = 2.0
+DRAIN_SECONDS = Settings.model_fields["drain_seconds"].default
 ROUNDS = 2
 
 
@@ -18,7 +20,7 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     async with running_store(tmp_path) as store:
-        first, second = (Server(folder, store.uri) for folder in folders)
+        first, second = (Server(folder, store.uri, drain_seconds=DRAIN_SECONDS) for folder in folders)
         async with (
             first.serving(),
             second.serving(),

@@ -41,7 +41,7 @@ async def first_bad_news(port: int) -> float:
 
 
 async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Store, tmp_path: Path) -> None:
-    limits = {"request_seconds": REQUEST_SECONDS, "mongodb_seconds": MONGODB_SECONDS}
+    limits = {"request_seconds": REQUEST_SECONDS, "mongodb_seconds": MONGODB_SECONDS, "max_calls": IN_FLIGHT}
     async with Server(tmp_path, store.uri, **limits).serving() as server, AsyncExitStack() as stack:
         tenant = f"t-{uuid.uuid4()}"
         stubs = [await stack.enter_async_context(stub_at(server.port, tenant)) for _ in range(CHANNELS)]
