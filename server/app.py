@@ -75,6 +75,8 @@ _OPTIONS = (
     # Tokens and queries of tens of kilobytes are legal.
     ("grpc.max_metadata_size", METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+    # One connection cannot queue more: its caller waits, Envoy opens another one.
+    ("grpc.max_concurrent_streams", 256),
     # Envoy pings an idle connection every 10 s; the default allows one in 5 minutes.
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -35,6 +35,8 @@ class Outcome:
     p50: float
     p99: float
     refused_p99: float
+    lag: float
+    """How late this process was with a call at most."""
 
     @property
     def goodput(self) -> float:
@@ -50,6 +52,7 @@ class Flood:
         self._request = bytes.fromhex(order["request"])
         self._metadata = tuple((name, value) for name, value in order["metadata"])
         self._seconds = order["seconds"]
+        self._lag = 0.0
         self._codes: Counter[str] = Counter()
         self._times: dict[bool, list[float]] = {True: [], False: []}
 
@@ -79,6 +82,7 @@ class Flood:
         return self._outcome(seconds)
 
     async def _call(self, number: int, due: float) -> None:
+        self._lag = max(self._lag, time.monotonic() - due)
         call: Any = self._calls[number % len(self._calls)]
         try:
             await call(self._request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
@@ -92,7 +96,7 @@ class Flood:
     def _outcome(self, seconds: float) -> Outcome:
         accepted, refused = sorted(self._times[True]), sorted(self._times[False])
         times = at(accepted, 0.5), at(accepted, 0.99), at(refused, 0.99)
-        return Outcome(dict(self._codes), seconds, *times)
+        return Outcome(dict(self._codes), seconds, *times, self._lag)
 
 
 def at(ordered: list[float], share: float) -> float:
