@@ -90,7 +90,7 @@ class Gate:
         except asyncio.CancelledError:
             if place.done() and not place.cancelled():
                 self.leave()
-            else:
+            elif place in line:
                 line.remove(place)
             raise
         finally:

@@ -36,11 +36,12 @@ async def abort(context: Context, error: RollcallError) -> NoReturn:
 async def end(
     context: Context, code: grpc.StatusCode, text: str, trailing: tuple[tuple[str, str | bytes], ...]
 ) -> NoReturn:
-    """End a call; one whose caller has gone just ends."""
+    """End a call; one whose caller has gone is cancelled."""
     try:
         await context.abort(code, text, trailing)
     except grpc.aio.InternalError:
-        raise grpc.aio.AbortError from None
+        # Another AbortError than abort's own would be a line of the log.
+        raise asyncio.CancelledError from None
     raise AssertionError("an aborted call does not go on")
 
 

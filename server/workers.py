@@ -32,7 +32,8 @@ class WorkerError(Exception):
 async def supervise(settings: Settings) -> None:
     """Run the workers until SIGTERM or SIGINT; a worker that ends is replaced.
 
-    A second signal ends the drain. Raises SettingsError if the port is taken, WorkerError if a worker refuses its settings.
+    A second signal ends the drain.  Raises SettingsError if the port is taken, WorkerError if a
+    worker refuses its settings.
     """
     stop = Stop()
     with _reserved(settings), metrics.served(settings, for_workers=True):

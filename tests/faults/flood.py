@@ -28,7 +28,7 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Calls by their codes, and seconds: how long it took, the accepted calls' and the refused ones' times."""
+    """Calls by their codes, and in seconds: all of it, the times of right answers, and of the others."""
 
     codes: dict[str, int]
     seconds: float
@@ -48,7 +48,7 @@ class Flood:
     """Calls over a few channels in turn."""
 
     def __init__(self, channels: list[grpc.aio.Channel], order: dict[str, Any]) -> None:
-        self._calls = [channel.unary_unary(order["method"]) for channel in channels]
+        self._calls: list[Any] = [channel.unary_unary(order["method"]) for channel in channels]
         self._request = bytes.fromhex(order["request"])
         self._metadata = tuple((name, value) for name, value in order["metadata"])
         self._seconds = order["seconds"]
@@ -71,7 +71,7 @@ class Flood:
         tasks = set()
         for number in range(round(rate * self._seconds)):
             due = begun + number / rate
-            while due > time.monotonic():
+            while due > time.monotonic():  # noqa: ASYNC110 # it waits for the time
                 await asyncio.sleep(TICK_SECONDS)
             # From when it was due, not from when this process came to it.
             task = asyncio.create_task(self._call(number, due))
@@ -83,7 +83,7 @@ class Flood:
 
     async def _call(self, number: int, due: float) -> None:
         self._lag = max(self._lag, time.monotonic() - due)
-        call: Any = self._calls[number % len(self._calls)]
+        call = self._calls[number % len(self._calls)]
         try:
             await call(self._request, metadata=self._metadata, timeout=DEADLINE_SECONDS)
         except grpc.aio.AioRpcError as error:
