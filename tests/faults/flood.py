@@ -28,15 +28,17 @@ OPTIONS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """Calls by their codes, and in seconds: all of it, the times of right answers, and of the others."""
+    """Calls by their codes, and in seconds: how long they came, and how long right answers took.
+
+    `lag` is how late this process was with a call at most.
+    """
 
     codes: dict[str, int]
     seconds: float
     p50: float
     p99: float
-    refused_p99: float
+    longest: float
     lag: float
-    """How late this process was with a call at most."""
 
     @property
     def goodput(self) -> float:
@@ -54,7 +56,7 @@ class Flood:
         self._seconds = order["seconds"]
         self._lag = 0.0
         self._codes: Counter[str] = Counter()
-        self._times: dict[bool, list[float]] = {True: [], False: []}
+        self._times: list[float] = []
 
     async def callers(self, number: int) -> Outcome:
         begun = time.monotonic()
@@ -90,13 +92,12 @@ class Flood:
             code = error.code().name
         else:
             code = "OK"
+            self._times.append(time.monotonic() - due)
         self._codes[code] += 1
-        self._times[code == "OK"].append(time.monotonic() - due)
 
     def _outcome(self, seconds: float) -> Outcome:
-        accepted, refused = sorted(self._times[True]), sorted(self._times[False])
-        times = at(accepted, 0.5), at(accepted, 0.99), at(refused, 0.99)
-        return Outcome(dict(self._codes), seconds, *times, self._lag)
+        times = sorted(self._times)
+        return Outcome(dict(self._codes), seconds, at(times, 0.5), at(times, 0.99), at(times, 1), self._lag)
 
 
 def at(ordered: list[float], share: float) -> float:
