@@ -10,13 +10,15 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from server.errors import OverloadedError, StoppingError
 
 STANDING_SECONDS = 0.05
 """How long a call waits in a line that does not become empty."""
 
+EXPECTED_BYTES = 1 << 20
+"""What an answer of any length counts for before its first bytes are there."""
 LOOK_SECONDS = 0.02
 
 
@@ -36,14 +38,14 @@ class Counts(Protocol):
 class Capacity:
     """What one process takes on.
 
-    `calls` work at a time, `waiting` are in line for at most `wait_seconds`, and of `streams`,
-    answers of any length, so many are open at a time, whether they work or wait for a slow reader.
+    `calls` work at a time, `waiting` are in line for at most `wait_seconds`, and answers of any
+    length hold about `stream_bytes` together while their readers read.
     """
 
     calls: int
     waiting: int
     wait_seconds: float
-    streams: int
+    stream_bytes: int
 
 
 class Gate:
@@ -53,7 +55,8 @@ class Gate:
         self._capacity = capacity
         self._counts = counts
         self._free = capacity.calls
-        self._streams = 0
+        self.held = 0
+        """Bytes of answers whose readers have not read them yet."""
         # Nobody waits while a place is free: `leave` hands it over.
         self._line: deque[asyncio.Future[None]] = deque()
         self._begun: deque[asyncio.Future[None]] = deque()
@@ -108,15 +111,16 @@ class Gate:
                     return
         self._free += 1
 
-    def open_stream(self) -> None:
-        """Count an answer of any length until `close_stream`; raise OverloadedError if there are too many."""
-        if self._streams >= self._capacity.streams:
-            raise self._shed()
-        self._streams += 1
+    def stream(self) -> "Held":
+        """Return what counts the bytes of one answer of any length.
 
-    def close_stream(self) -> None:
-        """Forget an answer that has ended."""
-        self._streams -= 1
+        Raises OverloadedError if those that are open hold too many, or StoppingError.
+        """
+        if self._closed:
+            raise StoppingError
+        if self.held >= self._capacity.stream_bytes:
+            raise self._shed()
+        return Held(self)
 
     def close(self) -> None:
         """Let nobody in any more; those in line are still served."""
@@ -143,3 +147,23 @@ class Gate:
     def _shed(self) -> OverloadedError:
         self._counts.shed()
         return OverloadedError(self._capacity.calls)
+
+
+class Held:
+    """The bytes that one answer holds, until the block ends."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        self.is_now(EXPECTED_BYTES)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_now(0)
+
+    def is_now(self, size: int) -> None:
+        """Say how many bytes it holds."""
+        self._gate.held += size - self._bytes
+        self._bytes = size

@@ -154,10 +154,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
     server = grpc.aio.server(interceptors=chain(metrics), options=options)
-    gate = Gate(
-        Capacity(settings.max_calls, settings.max_waiting, settings.wait_seconds, settings.max_streams),
-        metrics,
-    )
+    gate = Gate(_capacity(settings), metrics)
     server.add_generic_rpc_handlers(_handlers(settings, connection, reads, gate))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -195,6 +192,11 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         await within(REFUSING_SECONDS, gate.idle())
         await server.stop(GRACE_SECONDS)
         await connection.close()
+
+
+def _capacity(settings: Settings) -> Capacity:
+    stream_bytes = settings.max_stream_mb << 20
+    return Capacity(settings.max_calls, settings.max_waiting, settings.wait_seconds, stream_bytes)
 
 
 async def _make_indexes(connection: driver.Connection) -> None:

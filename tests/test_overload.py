@@ -27,6 +27,8 @@ from tests.test_envoy import Proxy
 PLACES = 2
 WAIT_SECONDS = 0.1
 STREAMS = 3
+STREAM_MB = 17
+"""What two readers hold, of a first batch of 8 MB each, leaves room for a third."""
 PATIENCE_SECONDS = 15
 CONTRACTS = ("/sessions", "/robots", FOUNDRY, "/v1/sessions")
 HEALTHY = health_pb2.HealthCheckResponse.SERVING
@@ -48,7 +50,7 @@ class Counted:
 
 def gate(places: int = 1, waiting: int = 9, seconds: float = 60) -> tuple[Gate, Counted]:
     counted = Counted()
-    return Gate(Capacity(places, waiting, seconds, streams=2), counted), counted
+    return Gate(Capacity(places, waiting, seconds, stream_bytes=1), counted), counted
 
 
 async def in_line(gate: Gate, done: list[str], name: str, *, begun: bool = False) -> "asyncio.Task[None]":
@@ -244,7 +246,7 @@ def test_lists_of_any_length_have_places_of_their_own_in_envoy(narrow: Proxy) ->
 
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    limits = {"MAX_CALLS": 1, "MAX_WAITING": 1, "WAIT_SECONDS": WAIT_SECONDS, "MAX_STREAMS": STREAMS}
+    limits = {"MAX_CALLS": 1, "MAX_WAITING": 1, "WAIT_SECONDS": WAIT_SECONDS, "MAX_STREAM_MB": STREAM_MB}
     environment = {f"ROLLCALL_{name}": str(value) for name, value in limits.items()}
     with running_stack(tmp_path_factory.mktemp("busy") / "data", environment=environment) as stack:
         audio = base64.b64encode(os.urandom(3 << 18)).decode()
@@ -303,9 +305,15 @@ async def test_the_server_refuses_a_call_too_many_before_it_asks_who_calls(busy:
 
 
 async def test_readers_who_do_not_read_keep_nobody_out_and_are_only_so_many(busy: Stack) -> None:
-    """They have one place between them, and a bound of their own."""
+    """They have one place between them; what they hold is bounded in bytes."""
     metadata = (("authorization", f"Bearer {busy.token('large')}"),)
-    options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    options = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),
+        # What is not read stays with the server.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 1 << 16),
+    ]
     robots = busy.token("ada", permissions=[ROBOTS], scopes=[SCOPE], client_id="c")
     async with contextlib.AsyncExitStack() as stack:
         readers = []

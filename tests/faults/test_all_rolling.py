@@ -6,7 +6,7 @@ from pathlib import Path
 
 from server.settings import Settings
 from tests.faults.checker import Checker
-from tests.faults.fronts import rest_at
+from tests.faults.fronts import rest_at, stub_at
 from tests.faults.house import Server, running_envoy, running_store
 from tests.faults.trial import rowed
 
@@ -26,9 +26,10 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
             second.serving(),
             running_envoy(tmp_path, [first, second]) as (_, port),
             rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
+            stub_at(port, f"t-{uuid.uuid4()}") as stub,
         ):
-            checker = Checker(front, first.request_seconds)
-            async with checker.load():
+            checker, native = (Checker(one, first.request_seconds) for one in (front, stub))
+            async with checker.load(), native.load():
                 for server in [first, second] * ROUNDS:
                     await asyncio.sleep(PAUSE_SECONDS)
                     server.terminate()
@@ -36,4 +37,5 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
                     server.start()
                     await server.await_healthy()
                 await asyncio.sleep(PAUSE_SECONDS)
-            await rowed("rolling restart of two behind Envoy", checker, None)
+            await rowed("rolling restart of two behind Envoy, over REST", checker, None)
+            await rowed("rolling restart of two behind Envoy, native gRPC", native, None)
