@@ -19,8 +19,8 @@ from packaging.version import Version
 
 from server import workers
 from server.app import GRACE_SECONDS, KINDS, REFUSING_SECONDS
-from server.embedded import child
 from server.cli import app
+from server.embedded import child
 from server.settings import PREFIX, Settings, load
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
