@@ -146,7 +146,7 @@ class Gate:
 
     def _shed(self) -> OverloadedError:
         self._counts.shed()
-        return OverloadedError(self._capacity.calls)
+        return OverloadedError(limit=self._capacity.calls)
 
 
 class Held:

@@ -3,7 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
@@ -33,15 +34,24 @@ async def abort(context: Context, error: RollcallError) -> NoReturn:
     await end(context, error.code, error.message, (details, *error.headers().items()))
 
 
+@contextmanager
+def cancelled_if_gone() -> Iterator[None]:
+    """Cancel a call whose caller turns out to have gone when something is sent inside.
+
+    gRPC takes any other end of it for a fault of the server, and logs it.
+    """
+    try:
+        yield
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+
+
 async def end(
     context: Context, code: grpc.StatusCode, text: str, trailing: tuple[tuple[str, str | bytes], ...]
 ) -> NoReturn:
     """End a call; one whose caller has gone is cancelled."""
-    try:
+    with cancelled_if_gone():
         await context.abort(code, text, trailing)
-    except grpc.aio.InternalError:
-        # Another AbortError than abort's own would be a line of the log.
-        raise asyncio.CancelledError from None
     raise AssertionError("an aborted call does not go on")
 
 

@@ -175,8 +175,8 @@ class StoppingError(UnavailableError):
 
     reason = "SERVER_STOPPING"
 
-    def __init__(self) -> None:
-        super().__init__("The server is stopping")
+    def __init__(self, message: str = "The server is stopping") -> None:
+        super().__init__(message)
 
     def headers(self) -> dict[str, str]:
         """Return them, with the pause that gRPC's own retries make: until then this connection is closed."""
@@ -217,8 +217,8 @@ class OverloadedError(RateLimitedError):
 
     reason = "OVERLOADED"
 
-    def __init__(self, limit: int) -> None:
-        super().__init__("The server is overloaded", limit=limit)
+    def __init__(self, message: str = "The server is overloaded", *, limit: int = 0) -> None:
+        super().__init__(message, limit=limit)
 
 
 class DeadlineExceededError(RollcallError):

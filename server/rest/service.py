@@ -12,7 +12,7 @@ from google.api.httpbody_pb2 import HttpBody
 from rollcall.v1 import rest_pb2
 
 from server.admission import Held
-from server.calls import Context, Limits, end, metadata_of
+from server.calls import Context, Limits, cancelled_if_gone, end, metadata_of
 from server.errors import RollcallError
 from server.records.wire import LENGTH_DELIMITED, varint
 from server.rest.answer import JSON_TYPE, Chunks, ContractError, Document, ErrorAnswer
@@ -67,7 +67,8 @@ async def _answer(
         with limits.gate.stream() if streams else nullcontext() as held:
             body = await limits.run(context, route.answer(call))
             if isinstance(body, Document):
-                await context.send_initial_metadata(tuple(body.headers.items()))
+                with cancelled_if_gone():
+                    await context.send_initial_metadata(tuple(body.headers.items()))
                 return _http_body(body.data, body.content_type)
             if not isinstance(body, bytes):
                 async with aclosing(body) as chunks:
@@ -82,7 +83,9 @@ async def _all_but_last(chunks: Chunks, limits: Limits, context: Context, held: 
         chunk, last = await limits.run(context, anext(chunks), begun=True)
         if last:
             return chunk
-        await context.write(_http_body(await _all_but_end(chunk, context, held)))
+        rest = _http_body(await _all_but_end(chunk, context, held))
+        with cancelled_if_gone():
+            await context.write(rest)
 
 
 async def _all_but_end(data: bytes, context: Context, held: Held | None) -> bytes:
@@ -91,7 +94,8 @@ async def _all_but_end(data: bytes, context: Context, held: Held | None) -> byte
         held.is_now(len(data))
     end_ = (len(data) - 1) // CHUNK_BYTES * CHUNK_BYTES
     for start in range(0, end_, CHUNK_BYTES):
-        await context.write(_http_body(data[start : start + CHUNK_BYTES]))
+        with cancelled_if_gone():
+            await context.write(_http_body(data[start : start + CHUNK_BYTES]))
     return data[end_:] if end_ else data
 
 
