@@ -344,7 +344,7 @@ async def test_callers_who_go_away_leave_no_error_in_the_log(busy: Stack) -> Non
     async with grpc.aio.insecure_channel(busy.grpc) as channel:
         rest: Any = rest_pb2_grpc.RestServiceStub(channel)
         typed: Any = session_pb2_grpc.SessionServiceStub(channel)
-        for number in range(150):
+        for number in range(60):
             calls = [
                 typed.ListSessions(session_pb2.ListSessionsRequest(), metadata=metadata),
                 rest.ListUserSessions(rest_pb2.ListUserSessionsRestRequest(), metadata=metadata),
