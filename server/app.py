@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
 from server import readiness, tls
+from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
@@ -41,6 +41,7 @@ from server.services.robot import RobotService
 from server.services.session import SessionService
 from server.services.user_session import UserSessionService
 from server.settings import Settings, SettingsError
+from server.stopping import Stop, within
 from server.store import driver, indexes
 from server.store.api_keys import StoredKeys
 from server.store.reads import Reads
@@ -71,6 +72,9 @@ SERVICES = (REST_SERVICE.full_name, *(service.full_name for service, _ in TYPED_
 MESSAGE_BYTES = 16 << 20
 METADATA_BYTES = 256 << 10
 GRACE_SECONDS = 8.0
+"""How long calls in flight may take once the server takes no more."""
+REFUSING_SECONDS = 0.5
+"""How long at most those who still call are told to go elsewhere, before their connections end."""
 RETRY_SECONDS = 1.0
 
 _OPTIONS = (
@@ -79,6 +83,8 @@ _OPTIONS = (
     # Tokens and queries of tens of kilobytes are legal.
     ("grpc.max_metadata_size", METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES),
+    # One connection cannot queue more: its caller waits, Envoy opens another one.
+    ("grpc.max_concurrent_streams", 256),
     # Envoy pings an idle connection every 10 s; the default allows one in 5 minutes.
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -114,7 +120,7 @@ def routes(
 
 
 def _handlers(
-    settings: Settings, connection: driver.Connection, reads: Reads, activity: Callable[[], bytes]
+    settings: Settings, connection: driver.Connection, reads: Reads, gate: Gate, activity: Callable[[], bytes]
 ) -> tuple[Mapping[str, str], tuple[grpc.GenericRpcHandler, ...]]:
     """Return the contracts of methods, and what answers them."""
     authenticator = authenticator_of(settings, StoredKeys(connection.database))
@@ -122,7 +128,10 @@ def _handlers(
     pages = Pages(reads, tokens)
     writes = Writes(connection)
     limits = Limits(
-        settings.request_seconds, settings.mongodb_seconds, shielded=driver.must_not_be_cancelled(settings)
+        settings.request_seconds,
+        settings.mongodb_seconds,
+        gate,
+        shielded=driver.must_not_be_cancelled(settings),
     )
     answers = routes(authenticator, tokens, reads, activity)
     return rest.contracts(answers), (
@@ -135,18 +144,22 @@ def _handlers(
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT; raise SettingsError if the settings do not allow a start."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with running(settings):
-        await stopped.wait()
+    """Serve until SIGTERM or SIGINT, of which a second one ends the drain.
+
+    Raises SettingsError if the settings do not allow a start.
+    """
+    stop = Stop()
+    async with running(settings, stop.hurried):
+        await stop.asked.wait()
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings) -> AsyncIterator[None]:
-    """Run a server inside the block; leaving it, health goes down first, then calls in flight end."""
+async def running(settings: Settings, hurried: asyncio.Event | None = None) -> AsyncIterator[None]:
+    """Run a server inside the block.
+
+    Leaving it, health goes down first; after the drain, or once `hurried`, no calls are taken any
+    more, and those in flight end.
+    """
     traces = _traces_of(settings)
     pool = StorePool() if observed.are_served(settings) else None
     connection = driver.connect(settings, _listeners(pool, traces))
@@ -154,7 +167,8 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     health = HealthServicer()
     metrics = observed.call_metrics()
     activity = Activity(metrics)
-    contracts, handlers = _handlers(settings, connection, reads, activity.body)
+    gate = Gate(_capacity(settings), metrics)
+    contracts, handlers = _handlers(settings, connection, reads, gate, activity.body)
     tracer = None if traces is None else traces.tracer
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
@@ -165,16 +179,7 @@ async def running(settings: Settings) -> AsyncIterator[None]:
     reflection.enable_server_reflection(names, server)
     await readiness.set_status(health, SERVICES, ready=False)
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
-    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host
-    address = f"{host}:{settings.grpc_port}"
-    credentials = tls.server_credentials_of(settings)
-    try:
-        if credentials is None:
-            server.add_insecure_port(address)
-        else:
-            server.add_secure_port(address, credentials)
-    except RuntimeError:
-        raise SettingsError(f"ROLLCALL_GRPC_PORT: cannot listen on {address}") from None
+    address = _listen(server, settings)
     await server.start()
     log.info("listening on %s", address)
 
@@ -193,10 +198,29 @@ async def running(settings: Settings) -> AsyncIterator[None]:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
         await health.enter_graceful_shutdown()
+        # Balancers look at health now and then: until they have, calls go on as before.
+        await within(settings.drain_seconds, (hurried or asyncio.Event()).wait())
+        gate.close()
+        await within(REFUSING_SECONDS, gate.idle())
         await server.stop(GRACE_SECONDS)
         await connection.close()
         if traces is not None:
             await asyncio.to_thread(traces.stop)
+
+
+def _listen(server: grpc.aio.Server, settings: Settings) -> str:
+    """Return the address that the server will listen on; raise SettingsError if it cannot."""
+    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host
+    address = f"{host}:{settings.grpc_port}"
+    credentials = tls.server_credentials_of(settings)
+    try:
+        if credentials is None:
+            server.add_insecure_port(address)
+        else:
+            server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise SettingsError(f"ROLLCALL_GRPC_PORT: cannot listen on {address}") from None
+    return address
 
 
 def _traces_of(settings: Settings) -> "Traces | None":
@@ -214,6 +238,11 @@ def _listeners(pool: StorePool | None, traces: "Traces | None") -> list[driver.L
 
         listeners.append(StoreSpans(traces.tracer))
     return listeners
+
+
+def _capacity(settings: Settings) -> Capacity:
+    stream_bytes = settings.max_stream_mb << 20
+    return Capacity(settings.max_calls, settings.max_waiting, settings.wait_seconds, stream_bytes)
 
 
 async def _make_indexes(connection: driver.Connection) -> None:

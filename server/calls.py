@@ -3,12 +3,14 @@
 import asyncio
 import math
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
 
+from server.admission import Gate
 from server.errors import DeadlineExceededError, RollcallError, UnavailableError
 from server.metadata import Metadata
 from server.store.failures import deadline
@@ -42,20 +44,30 @@ async def abort(context: Context, error: RollcallError) -> NoReturn:
     await end(context, error.code, error.message, (details, *error.headers().items()))
 
 
+@contextmanager
+def cancelled_if_gone() -> Iterator[None]:
+    """Cancel a call whose caller turns out to have gone when something is sent inside.
+
+    gRPC takes any other end of it for a fault of the server, and logs it.
+    """
+    try:
+        yield
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError from None
+
+
 async def end(
     context: Context, code: grpc.StatusCode, text: str, trailing: tuple[tuple[str, str | bytes], ...]
 ) -> NoReturn:
-    """End a call; one whose caller has gone just ends."""
-    try:
+    """End a call; one whose caller has gone is cancelled."""
+    with cancelled_if_gone():
         await context.abort(code, text, trailing)
-    except grpc.aio.InternalError:
-        raise grpc.aio.AbortError from None
     raise AssertionError("an aborted call does not go on")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that a call may take, and that it may wait for the store at a time.
+    """Seconds that a call may take, and that it may wait for the store at a time; and the gate before it.
 
     With `shielded`, work whose call is over goes on until the store's deadline ends it:
     a driver that must not be cancelled.
@@ -63,12 +75,15 @@ class Limits:
 
     call: float
     store: float
+    gate: Gate
     shielded: bool = False
 
-    async def run(self, context: Context, work: Coroutine[Any, Any, T]) -> T:
+    async def run(self, context: Context, work: Coroutine[Any, Any, T], *, begun: bool = False) -> T:
         """Return the result of `work`, or end it when the call's time is over: its own deadline's, or ours.
 
-        Raises DeadlineExceededError at the caller's deadline, UnavailableError at ours.
+        `begun` says that a part of the answer has been sent, so that the rest is not shed.
+        Raises DeadlineExceededError at the caller's deadline, UnavailableError at ours; OverloadedError
+        or StoppingError before anything is done.
         """
         left = context.time_remaining()
         own = math.inf if left is None else max(0.0, left)
@@ -76,24 +91,38 @@ class Limits:
         started = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
+                if not self.gate.passes():
+                    await self._wait(work, begun=begun)
                 with deadline(min(seconds, self.store)):
-                    return await (_shielded(work) if self.shielded else work)
+                    return await (self._shielded(work) if self.shielded else self._work(work))
         except (TimeoutError, UnavailableError) as error:
             # The store was asked to end a little before the caller does.
             if time.monotonic() - started > own - DEADLINE_SLACK_SECONDS:
                 raise DeadlineExceededError from None
             raise error if isinstance(error, UnavailableError) else UnavailableError from None
 
+    async def _wait(self, work: Coroutine[Any, Any, T], *, begun: bool) -> None:
+        try:
+            await self.gate.enter(begun=begun)
+        except BaseException:
+            work.close()  # It would complain that nobody has awaited it.
+            raise
+
+    async def _work(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await work
+        finally:
+            self.gate.leave()
+
+    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(self._work(work))
+        _left.add(task)
+        task.add_done_callback(_forget)
+        return await asyncio.shield(task)
+
 
 _left: set[asyncio.Task[Any]] = set()
 """Work that goes on; asyncio itself would let it be collected."""
-
-
-async def _shielded(work: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.get_running_loop().create_task(work)
-    _left.add(task)
-    task.add_done_callback(_forget)
-    return await asyncio.shield(task)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

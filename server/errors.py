@@ -170,6 +170,19 @@ class IssuerUnavailableError(UnavailableError):
         super().__init__(message)
 
 
+class StoppingError(UnavailableError):
+    """The server is about to stop; another one, or a new connection, answers."""
+
+    reason = "SERVER_STOPPING"
+
+    def __init__(self, message: str = "The server is stopping") -> None:
+        super().__init__(message)
+
+    def headers(self) -> dict[str, str]:
+        """Return them, with the pause that gRPC's own retries make: until then this connection is closed."""
+        return {**super().headers(), "grpc-retry-pushback-ms": "1000"}
+
+
 class RateLimitedError(RollcallError):
     """The caller or its tenant has called too often; after `retry_after` seconds it may again.
 
@@ -194,6 +207,18 @@ class RateLimitedError(RollcallError):
         self.remaining = remaining
         # Headers tell whole seconds, and no time that is too early.
         self.reset = math.ceil(now + seconds)
+
+
+class OverloadedError(RateLimitedError):
+    """More calls came than the server can answer in time; nothing was done for this one.
+
+    `limit` is how many it works at.
+    """
+
+    reason = "OVERLOADED"
+
+    def __init__(self, message: str = "The server is overloaded", *, limit: int = 0) -> None:
+        super().__init__(message, limit=limit)
 
 
 class DeadlineExceededError(RollcallError):

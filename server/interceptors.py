@@ -29,6 +29,8 @@ Within = Callable[[Context], AbstractContextManager[None]]
 
 _SHAPES = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
 
+_USUAL = frozenset(("OK", "CANCELLED"))
+"""How checks and watches of health end."""
 TYPED = "rpc"
 """What stands for the contract of a method that has none: the typed services, health, reflection."""
 
@@ -139,10 +141,14 @@ def _masked_generator(_: str, behavior: Behavior) -> Behavior:
 
 
 class _Observer:
-    """Counts, times and logs the calls of one method; a call is one line, without personal data."""
+    """Counts, times and logs the calls of one method; a call is one line, without personal data.
+
+    Proxies ask for health every second: that is a line only if it goes wrong.
+    """
 
     def __init__(self, method: str, metrics: MethodMetrics) -> None:
         self._method = method
+        self._is_health = method.startswith("/grpc.health.")
         self._metrics = metrics
 
     @contextmanager
@@ -162,7 +168,8 @@ class _Observer:
             self._metrics.ended()
             self._metrics.count(code)
             self._metrics.observe(seconds)
-            log.info(
+            say = log.debug if self._is_health and code in _USUAL else log.info
+            say(
                 "call",
                 method=self._method,
                 code=code,

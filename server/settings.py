@@ -183,6 +183,17 @@ class Settings(BaseSettings):
     mongodb_seconds: float = Field(5.0, gt=0, le=9)
     """How long a call waits for MongoDB at a time: to find a node, to answer, and to try again."""
 
+    max_calls: int = Field(32, ge=1, le=10_000)
+    """Calls that work at a time in each server process; others wait in line."""
+    max_waiting: int = Field(256, ge=0, le=100_000)
+    """Calls in line; one more is shed with RESOURCE_EXHAUSTED, over REST 429."""
+    wait_seconds: float = Field(0.5, ge=0, le=5)
+    """How long a call waits in line before it is shed; 0.05 s at most where the line lasts."""
+    max_stream_mb: int = Field(256, ge=1, le=100_000)
+    """Megabytes that `/session` and `/sessions` hold for slow readers in each process; more are shed."""
+    drain_seconds: float = Field(3.0, ge=0, le=300)
+    """How long a server that stops still takes calls after its health went down; `rollcall up` uses 0."""
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

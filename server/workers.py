@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import time
@@ -14,9 +13,10 @@ from server.embedded import child
 from server.observability import activity, metrics
 from server.settings import PREFIX, Settings, SettingsError
 from server.sources import environment_of
+from server.stopping import Stop, within
 
 GRACE_SECONDS = 10.0
-"""How long a worker may take to stop before it is killed; longer than its calls may."""
+"""How long a worker may take to stop after its drain before it is killed; longer than its calls may."""
 STEADY_SECONDS = 10.0
 """A worker that lived this long is replaced at once, others after a pause."""
 PAUSE_SECONDS = 1.0
@@ -32,20 +32,18 @@ class WorkerError(Exception):
 async def supervise(settings: Settings) -> None:
     """Run the workers until SIGTERM or SIGINT; a worker that ends is replaced.
 
-    Raises SettingsError if the port is taken, WorkerError if a worker refuses its settings.
+    A second signal ends the drain.  Raises SettingsError if the port is taken, WorkerError if a
+    worker refuses its settings.
     """
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+    stop = Stop()
     with _reserved(settings), activity.shared(), metrics.served(settings, for_workers=True) as crew:
         workers = [
-            asyncio.create_task(_keep(number, stopped, settings, crew)) for number in range(settings.workers)
+            asyncio.create_task(_keep(number, stop, settings, crew)) for number in range(settings.workers)
         ]
         try:
             await asyncio.gather(*workers)
         finally:
-            stopped.set()
+            stop.asked.set()
             await asyncio.gather(*workers, return_exceptions=True)
 
 
@@ -68,17 +66,17 @@ def _reserved(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _keep(number: int, stopped: asyncio.Event, settings: Settings, crew: metrics.Workers) -> None:
-    while not stopped.is_set():
+async def _keep(number: int, stop: Stop, settings: Settings, crew: metrics.Workers) -> None:
+    while not stop.asked.is_set():
         started = time.monotonic()
         process = await _start(settings)
         crew.alive += 1
         ended = asyncio.create_task(process.wait())
-        stopping = asyncio.create_task(stopped.wait())
+        stopping = asyncio.create_task(stop.asked.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not ended.done():
-            await _stop(process, ended)
+            await _stop(process, ended, stop.hurried, settings.drain_seconds)
             return
         crew.alive -= 1
         crew.restarts += 1
@@ -87,8 +85,7 @@ async def _keep(number: int, stopped: asyncio.Event, settings: Settings, crew: m
             raise WorkerError
         log.error("worker %d has ended with status %s; another one starts", number, process.returncode)
         if time.monotonic() - started < STEADY_SECONDS:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), PAUSE_SECONDS)
+            await within(PAUSE_SECONDS, stop.asked.wait())
 
 
 async def _start(settings: Settings) -> asyncio.subprocess.Process:
@@ -107,10 +104,19 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
     )
 
 
-async def _stop(process: asyncio.subprocess.Process, ended: asyncio.Task[int]) -> None:
+async def _stop(
+    process: asyncio.subprocess.Process,
+    ended: asyncio.Task[int],
+    hurried: asyncio.Event,
+    drain_seconds: float,
+) -> None:
     process.terminate()
-    try:
-        await asyncio.wait_for(asyncio.shield(ended), GRACE_SECONDS)
-    except TimeoutError:
+    hurrying = asyncio.create_task(hurried.wait())
+    await asyncio.wait((ended, hurrying), timeout=drain_seconds, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if hurried.is_set() and not ended.done():
+        process.terminate()
+    await asyncio.wait((ended,), timeout=GRACE_SECONDS)
+    if not ended.done():
         process.kill()
         await ended

@@ -66,11 +66,11 @@ def _dashed(headers: dict[str, str]) -> dict[str, str]:
 
 
 @contextmanager
-def running_proxy(folder: Path, grpc_port: int) -> Iterator[Proxy]:
+def running_proxy(folder: Path, grpc_port: int, capacity: int = 96) -> Iterator[Proxy]:
     settings = load(rest_port=free_port(), grpc_port=grpc_port, cors_origins=(ORIGIN, "https://b.example"))
     config, log = folder / "envoy.yaml", folder / "envoy.log"
     write_config(settings, config)
-    config.write_text(config.read_text().replace("9.5s", "1s"))
+    config.write_text(config.read_text().replace("9.5s", "1s").replace("'96'", f"'{capacity}'"))
     flags = ["--use-dynamic-base-id", "--concurrency", "2", "--file-flush-interval-msec", "50"]
     with Child("envoy", [ENVOY, "-c", str(config), *flags], log, os.environ):
         _await_port(settings.rest_port)

@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-GRACE_SECONDS = 10.0
-"""How long a child may take to stop before it is killed."""
+GRACE_SECONDS = 12.0
+"""How long a child may take to stop before it is killed; longer than it gives its own workers."""
 
 LOG_LINES = 12
 LOG_LINE_CHARS = 400

@@ -168,7 +168,8 @@ def _check_ports(settings: Settings, *, has_own_mongod: bool) -> None:
 
 def _completed(settings: Settings) -> Settings:
     """Return the settings with all that `up` decides itself: secrets of its own, its own MongoDB."""
-    update: dict[str, object] = {}
+    # Envoy, which has no other server to turn to, stops before this one does.
+    update: dict[str, object] = {"drain_seconds": 0}
     for name, others in service.KEY_SETTINGS.items():
         if not settings.model_fields_set & others:
             update[name] = _secret_file(settings.data_dir / name.removesuffix("_file"))

@@ -47,6 +47,14 @@ class CallMetrics:
             "rollcall_loop_lag_seconds", "How late the event loop last was.", multiprocess_mode="livemax"
         )
         self._ready = Gauge("rollcall_store_ready", "Whether MongoDB answers.", multiprocess_mode="livemin")
+        waiting = Gauge(
+            "rollcall_waiting_calls", "Calls in line for a place to work.", multiprocess_mode="livesum"
+        )
+        shed = Counter("rollcall_shed_calls", "Calls that were refused as there were too many.")
+        self.waiting: Callable[[float], None] = waiting.set
+        """Says how many calls are in line."""
+        self.shed: Callable[[], None] = shed.inc
+        """Counts a call that was shed."""
         self._ended: dict[tuple[str, str], Callable[[], None]] = {}
 
     def of(self, method: str, contract: str) -> "MethodMetrics":

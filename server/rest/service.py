@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, Protocol
@@ -11,7 +11,8 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 from rollcall.v1 import rest_pb2
 
-from server.calls import Context, Limits, end, metadata_of
+from server.admission import Held
+from server.calls import Context, Limits, cancelled_if_gone, end, metadata_of
 from server.errors import RollcallError
 from server.records.wire import LENGTH_DELIMITED, varint
 from server.rest.answer import JSON_TYPE, Chunks, ContractError, Document, ErrorAnswer
@@ -71,31 +72,38 @@ async def _answer(
 ) -> bytes:
     call = rest_call(fields, metadata_of(context))
     async with _errors_as_of(route, call, context):
-        body = await limits.run(context, route.answer(call))
-        if isinstance(body, Document):
-            await context.send_initial_metadata(tuple(body.headers.items()))
-            return _http_body(body.data, body.content_type)
-        if not isinstance(body, bytes):
-            async with aclosing(body) as chunks:
-                body = await _all_but_last(chunks, limits, context)
-        return _http_body(await _all_but_end(body, context) if streams else body)
+        with limits.gate.stream() if streams else nullcontext() as held:
+            body = await limits.run(context, route.answer(call))
+            if isinstance(body, Document):
+                with cancelled_if_gone():
+                    await context.send_initial_metadata(tuple(body.headers.items()))
+                return _http_body(body.data, body.content_type)
+            if not isinstance(body, bytes):
+                async with aclosing(body) as chunks:
+                    body = await _all_but_last(chunks, limits, context, held)
+            return _http_body(body if held is None else await _all_but_end(body, context, held))
 
 
-async def _all_but_last(chunks: Chunks, limits: Limits, context: Context) -> bytes:
+async def _all_but_last(chunks: Chunks, limits: Limits, context: Context, held: Held | None) -> bytes:
     """Write a body's chunks; return the last one."""
     while True:
-        # Each chunk has its time: a slow reader may take longer than a call.
-        chunk, last = await limits.run(context, anext(chunks))
+        # Each chunk has its own time and place: a slow reader takes as long as it likes.
+        chunk, last = await limits.run(context, anext(chunks), begun=True)
         if last:
             return chunk
-        await context.write(_http_body(await _all_but_end(chunk, context)))
+        rest = _http_body(await _all_but_end(chunk, context, held))
+        with cancelled_if_gone():
+            await context.write(rest)
 
 
-async def _all_but_end(data: bytes, context: Context) -> bytes:
+async def _all_but_end(data: bytes, context: Context, held: Held | None) -> bytes:
     """Write what is too much for one message; return the rest."""
+    if held is not None:
+        held.is_now(len(data))
     end_ = (len(data) - 1) // CHUNK_BYTES * CHUNK_BYTES
     for start in range(0, end_, CHUNK_BYTES):
-        await context.write(_http_body(data[start : start + CHUNK_BYTES]))
+        with cancelled_if_gone():
+            await context.write(_http_body(data[start : start + CHUNK_BYTES]))
     return data[end_:] if end_ else data
 
 

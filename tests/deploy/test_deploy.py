@@ -17,8 +17,10 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from packaging.version import Version
 
-from server.app import GRACE_SECONDS, KINDS
+from server import workers
+from server.app import GRACE_SECONDS, KINDS, REFUSING_SECONDS
 from server.cli import app
+from server.embedded import child
 from server.settings import PREFIX, Settings, load
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
@@ -226,8 +228,11 @@ def test_probes_of_the_mtls_component_are_commands_that_speak_tls() -> None:
 
 
 def test_servers_have_time_to_stop() -> None:
-    assert PODS["rollcall-server"]["terminationGracePeriodSeconds"] > GRACE_SECONDS * 2
-    assert int(COMPOSE["server"]["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+    needed = Settings.model_fields["drain_seconds"].default + workers.GRACE_SECONDS
+    assert workers.GRACE_SECONDS > REFUSING_SECONDS + GRACE_SECONDS
+    assert child.GRACE_SECONDS > workers.GRACE_SECONDS
+    assert PODS["rollcall-server"]["terminationGracePeriodSeconds"] > needed
+    assert int(COMPOSE["server"]["stop_grace_period"].removesuffix("s")) > needed
 
 
 def test_envoy_has_time_to_drain() -> None:

@@ -15,7 +15,7 @@ WRITERS = 3
 READERS = 2
 PAUSE_SECONDS = 0.03
 IMPATIENT_SECONDS = 1.0
-"""The deadline that every other call has; the server's own limit holds for the others."""
+"""The deadline that every other call has, if not another; the server's own limit holds for the others."""
 HANG_SECONDS = 12.0
 PROBE_SECONDS = 1.0
 WRONG_SHOWN = 10
@@ -37,11 +37,12 @@ class Counts:
 class Checker:
     """`limit` is the server's own for a call. In calm an error is as wrong as a wrong answer."""
 
-    def __init__(self, front: Front, limit: float) -> None:
+    def __init__(self, front: Front, limit: float, impatient: float = IMPATIENT_SECONDS) -> None:
         self.counts = Counts()
         self.calm = True
         self._front = front
         self._limit = limit
+        self._impatient = impatient
         self._numbers = itertools.count(1)
         self._begun: set[int] = set()
         self._acknowledged: set[int] = set()
@@ -127,7 +128,7 @@ class Checker:
             raise WrongError(f"a list has {len(found - self._begun)} records that nobody wrote")
 
     async def _again(self, stopping: asyncio.Event, call: Callable[[float | None], Awaitable[bool]]) -> None:
-        for within in itertools.cycle((None, IMPATIENT_SECONDS)):
+        for within in itertools.cycle((None, self._impatient)):
             if stopping.is_set():
                 return
             await call(within)

@@ -88,6 +88,7 @@ class Server(Process):
             "workers": 1,
             "request_seconds": REQUEST_SECONDS,
             "mongodb_seconds": MONGODB_SECONDS,
+            "drain_seconds": 0,
             "metrics_port": self.metrics_port,
             "log_level": "info",
             **SECRETS,

@@ -4,12 +4,17 @@ import asyncio
 import uuid
 from pathlib import Path
 
+from server.settings import Settings
 from tests.faults.checker import Checker
-from tests.faults.fronts import rest_at
+from tests.faults.fronts import rest_at, stub_at
 from tests.faults.house import Server, running_envoy, running_store
 from tests.faults.trial import rowed
 
 PAUSE_SECONDS = 2.0
+DRAIN_SECONDS = Settings.model_fields["drain_seconds"].default
+PATIENCE_SECONDS = 8
+"""As servers have it: a machine that is busy otherwise must not look like a restart that is felt."""
+LIMITS = {"drain_seconds": DRAIN_SECONDS, "request_seconds": PATIENCE_SECONDS, "mongodb_seconds": 5}
 ROUNDS = 2
 
 
@@ -18,15 +23,16 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     async with running_store(tmp_path) as store:
-        first, second = (Server(folder, store.uri) for folder in folders)
+        first, second = (Server(folder, store.uri, **LIMITS) for folder in folders)
         async with (
             first.serving(),
             second.serving(),
             running_envoy(tmp_path, [first, second]) as (_, port),
             rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
+            stub_at(port, f"t-{uuid.uuid4()}") as stub,
         ):
-            checker = Checker(front, first.request_seconds)
-            async with checker.load():
+            checker, native = (Checker(one, PATIENCE_SECONDS, PATIENCE_SECONDS) for one in (front, stub))
+            async with checker.load(), native.load():
                 for server in [first, second] * ROUNDS:
                     await asyncio.sleep(PAUSE_SECONDS)
                     server.terminate()
@@ -34,4 +40,5 @@ async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
                     server.start()
                     await server.await_healthy()
                 await asyncio.sleep(PAUSE_SECONDS)
-            await rowed("rolling restart of two behind Envoy", checker, None)
+            await rowed("rolling restart of two behind Envoy, over REST", checker, None)
+            await rowed("rolling restart of two behind Envoy, native gRPC", native, None)

@@ -22,6 +22,7 @@ CHANNELS = 4
 REQUEST_SECONDS = 8
 MONGODB_SECONDS = 6
 GRACE_SECONDS = 10.0
+DRAIN_SECONDS = 40.0
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ async def first_bad_news(port: int) -> float:
 
 
 async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Store, tmp_path: Path) -> None:
-    limits = {"request_seconds": REQUEST_SECONDS, "mongodb_seconds": MONGODB_SECONDS}
+    limits = {"request_seconds": REQUEST_SECONDS, "mongodb_seconds": MONGODB_SECONDS, "max_calls": IN_FLIGHT}
     async with Server(tmp_path, store.uri, **limits).serving() as server, AsyncExitStack() as stack:
         tenant = f"t-{uuid.uuid4()}"
         stubs = [await stack.enter_async_context(stub_at(server.port, tenant)) for _ in range(CHANNELS)]
@@ -85,6 +86,22 @@ async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Stor
     assert told < min(ends)
     assert all("UNAVAILABLE" in text for text in refusals), refusals
     assert status == 0
+
+
+async def test_a_server_that_drains_goes_on_until_it_is_asked_again(store: Store, tmp_path: Path) -> None:
+    server = Server(tmp_path, store.uri, drain_seconds=DRAIN_SECONDS, workers=2)
+    async with server.serving(), stub_at(server.port, f"t-{uuid.uuid4()}") as stub:
+        await stub.create(2, None)
+        server.terminate()
+
+        async def is_down() -> bool:
+            return not await server.healthy()
+
+        await until(is_down, 5)
+        for _ in range(20):
+            await stub.get(2, None)
+        server.terminate()
+        assert await asyncio.wait_for(server.ended(), DRAIN_SECONDS / 2) == 0
 
 
 async def refusal(server: Server, tenant: str) -> str:

@@ -1,0 +1,169 @@
+"""How many calls work at a time: the rest wait in line for a bounded time, or are shed.
+
+Without a bound an overloaded server works at everything and finishes nothing in time.  The line
+is first come, first served.  Who finds it full is shed, and so is who has waited too long: a
+burst may take `wait_seconds` to be worked off, but where there has been a line for longer than
+that, waiting only makes every answer late, and calls wait `STANDING_SECONDS` (the idea of CoDel).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from server.errors import OverloadedError, StoppingError
+
+STANDING_SECONDS = 0.05
+"""How long a call waits in a line that does not become empty."""
+
+EXPECTED_BYTES = 1 << 20
+"""What an answer of any length counts for before its first bytes are there."""
+LOOK_SECONDS = 0.02
+
+
+class Counts(Protocol):
+    """What operators see of it."""
+
+    @property
+    def waiting(self) -> Callable[[float], None]:
+        """Says how many calls are in line."""
+
+    @property
+    def shed(self) -> Callable[[], None]:
+        """Counts a call that was shed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What one process takes on.
+
+    `calls` work at a time, `waiting` are in line for at most `wait_seconds`, and answers of any
+    length hold about `stream_bytes` together while their readers read.
+    """
+
+    calls: int
+    waiting: int
+    wait_seconds: float
+    stream_bytes: int
+
+
+class Gate:
+    """Lets calls work.  Every `enter` that returns is followed by one `leave`."""
+
+    def __init__(self, capacity: Capacity, counts: Counts) -> None:
+        self._capacity = capacity
+        self._counts = counts
+        self._free = capacity.calls
+        self.held = 0
+        """Bytes of answers whose readers have not read them yet."""
+        # Nobody waits while a place is free: `leave` hands it over.
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._begun: deque[asyncio.Future[None]] = deque()
+        self._line_since = 0.0
+        self._closed = False
+
+    def passes(self) -> bool:
+        """Take a place if one is free, as `enter` does, without waiting."""
+        if self._free and not self._closed:
+            self._free -= 1
+            return True
+        return False
+
+    async def enter(self, *, begun: bool = False) -> None:
+        """Take a place, in line if need be; an answer that has `begun` goes first, and is not shed.
+
+        Raises OverloadedError, or StoppingError once the gate is closed.
+        """
+        if self._closed and not begun:
+            raise StoppingError
+        if self._free:
+            self._free -= 1
+            return
+        line = self._begun if begun else self._line
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        patience = None
+        if not begun:
+            patience = loop.call_later(self._wait_seconds(loop.time()), self._give_up, place)
+        line.append(place)
+        self._counts.waiting(len(self._line))
+        try:
+            await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled():
+                self.leave()
+            elif place in line:
+                line.remove(place)
+            raise
+        finally:
+            if patience is not None:
+                patience.cancel()
+            self._counts.waiting(len(self._line))
+
+    def leave(self) -> None:
+        """Give a place back, to who has waited longest."""
+        for line in (self._begun, self._line):
+            while line:
+                place = line.popleft()
+                if not place.done():
+                    place.set_result(None)
+                    return
+        self._free += 1
+
+    def stream(self) -> "Held":
+        """Return what counts the bytes of one answer of any length.
+
+        Raises OverloadedError if those that are open hold too many, or StoppingError.
+        """
+        if self._closed:
+            raise StoppingError
+        if self.held >= self._capacity.stream_bytes:
+            raise self._shed()
+        return Held(self)
+
+    def close(self) -> None:
+        """Let nobody in any more; those in line are still served."""
+        self._closed = True
+
+    async def idle(self) -> None:
+        """Return when no call works."""
+        while self._free < self._capacity.calls:  # noqa: ASYNC110 # an event would cost every call something
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _wait_seconds(self, now: float) -> float:
+        if not self._line:
+            self._line_since = now
+        if len(self._line) >= self._capacity.waiting:
+            raise self._shed()
+        stands = now - self._line_since > self._capacity.wait_seconds
+        return min(STANDING_SECONDS, self._capacity.wait_seconds) if stands else self._capacity.wait_seconds
+
+    def _give_up(self, place: asyncio.Future[None]) -> None:
+        if not place.done():
+            self._line.remove(place)
+            place.set_exception(self._shed())
+
+    def _shed(self) -> OverloadedError:
+        self._counts.shed()
+        return OverloadedError(limit=self._capacity.calls)
+
+
+class Held:
+    """The bytes that one answer holds, until the block ends."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._bytes = 0
+
+    def __enter__(self) -> Self:
+        self.is_now(EXPECTED_BYTES)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_now(0)
+
+    def is_now(self, size: int) -> None:
+        """Say how many bytes it holds."""
+        self._gate.held += size - self._bytes
+        self._bytes = size
