@@ -171,6 +171,7 @@ def settings_of(
         "WORKERS": workers,
         "METRICS_PORT": free_port(),
         "LOG_LEVEL": "info",
+        "DRAIN_SECONDS": 0,
     }
     environment = {f"{PREFIX}{name}": str(value) for name, value in chosen.items()} | SECRETS
     overrides = {name.removeprefix(PREFIX).lower(): value for name, value in environment.items()}

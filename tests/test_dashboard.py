@@ -37,8 +37,8 @@ PROMTOOL = shutil.which("promtool")
 @pytest.fixture(scope="module")
 async def known(stack: Stack) -> AsyncIterator[Exposed]:
     """What a server exposes after a call."""
-    ports = {"grpc_port": free_port(), "metrics_port": free_port()}
-    settings = stack.settings.model_copy(update=ports)
+    changes = {"grpc_port": free_port(), "metrics_port": free_port(), "drain_seconds": 0}
+    settings = stack.settings.model_copy(update=changes)
     credentials = (("authorization", f"Bearer {stack.token('ada')}"),)
     with metrics.served(settings, for_workers=False):
         async with running(settings), grpc.aio.insecure_channel(f"127.0.0.1:{settings.grpc_port}") as channel:

@@ -203,7 +203,8 @@ def _lines() -> list[Mapping[str, Any]]:
 async def service(stack: Stack) -> AsyncIterator[Service]:
     """A server with a database of its own: some lists are the whole installation's."""
     database = f"guard{secrets.token_hex(4)}"
-    settings = stack.settings.model_copy(update={"mongodb_database": database, "grpc_port": free_port()})
+    changes = {"mongodb_database": database, "grpc_port": free_port(), "drain_seconds": 0}
+    settings = stack.settings.model_copy(update=changes)
     connection = driver.connect(settings)
     await indexes.make(connection.database, app.KINDS)
     numbered = (Line("guard", number, orjson.dumps(line)) for number, line in enumerate(_lines(), 1))
