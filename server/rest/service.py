@@ -2,10 +2,11 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import aclosing, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, Protocol
+from types import AsyncGeneratorType
+from typing import Any, Protocol, cast
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -79,9 +80,19 @@ async def _answer(
                     await context.send_initial_metadata(tuple(body.headers.items()))
                 return _http_body(body.data, body.content_type)
             if not isinstance(body, bytes):
-                async with aclosing(body) as chunks:
+                async with _closing(body) as chunks:
                     body = await _all_but_last(chunks, limits, context, held)
             return _http_body(body if held is None else await _all_but_end(body, context, held))
+
+
+@asynccontextmanager
+async def _closing(chunks: Chunks) -> AsyncIterator[Chunks]:
+    """Close a body at the end of the block; one whose next chunk outlives the call is closed with that."""
+    try:
+        yield chunks
+    finally:
+        if not cast("AsyncGeneratorType[Any, Any]", chunks).ag_running:
+            await chunks.aclose()
 
 
 async def _all_but_last(chunks: Chunks, limits: Limits, context: Context, held: Held | None) -> bytes:
