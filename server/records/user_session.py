@@ -21,6 +21,7 @@ from server.records.fields import (
     Field,
     Schema,
     identifier_of,
+    matching,
     new_uuid,
     now,
     wrapped_list_of,
@@ -44,6 +45,11 @@ def _user_info(value: Any) -> Value:
     return Value(string_value=value) if isinstance(value, str) else Value(struct_value=value)
 
 
+_MODE = Codec(
+    matching("text|audio", "must be text or audio").check,
+    # A typed create may leave it out, the contract's JSON may not.
+    from_proto=lambda mode: mode or "text",
+)
 _STRINGS = wrapped_list_of(TEXT, pb.StringList, "values")
 _AUDIOS = wrapped_list_of(Schema(pb.Audio, Field("id", TEXT), Field("base64", TEXT)).codec, pb.AudioList)
 _CLICKS = wrapped_list_of(
@@ -79,7 +85,7 @@ _SCHEMA = Schema(
     Field("clients", _STRINGS, NULLABLE),
     Field("language", LABEL, NULLABLE),
     Field("easyMode", FLAG, NULLABLE),
-    Field("responseMode", TEXT),
+    Field("responseMode", _MODE),
     Field("llmContext", TEXT, NULLABLE),
     Field("tutorial", _TUTORIAL.codec),
     Field("stats", _STATS.codec),

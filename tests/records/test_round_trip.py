@@ -215,6 +215,16 @@ def test_empty_and_zero_are_not_absent(name: str, path: str, value: Any) -> None
     assert (holder[key], type(holder[key])) == (value, type(value))
 
 
+@pytest.mark.parametrize(("typed", "mode"), [("", "text"), ("text", "text"), ("audio", "audio")])
+def test_a_typed_user_session_answers_in_text_unless_it_says_otherwise(typed: str, mode: str) -> None:
+    kind = BY_NAME["user_session"]
+    message: Any = kind.schema.to_proto(kind.schema.check(example("user_session")))
+    message.response_mode = typed
+    document = stored(kind, OWNERS["user_session"], kind.schema.check(kind.schema.from_proto(message)), {})
+    assert json.loads(document[JSON])["responseMode"] == mode
+    assert message_of(kind, document[PB]).response_mode == mode  # type: ignore[attr-defined] # it has one
+
+
 @pytest.mark.parametrize(
     "given_options", [{}, {"mode": "text"}, {"mode": "hybrid", "k_multiplier": 7}, {"limit": 3, "lang": ""}]
 )
@@ -468,10 +478,8 @@ JSON_FIELDS = (
 )
 BAD_VALUES: list[tuple[str, str, tuple[Any, ...]]] = [
     ("user_session", "uuid", (*BAD_TEXT, "")),
-    *(
-        ("user_session", path, BAD_TEXT)
-        for path in ("sessionId", "responseMode", "audios[0].id", "audios[0].base64")
-    ),
+    *(("user_session", path, BAD_TEXT) for path in ("sessionId", "audios[0].id", "audios[0].base64")),
+    ("user_session", "responseMode", (*BAD_TEXT, "", "Text", "text ", "text\n", "voice")),
     *(
         ("user_session", path, tuple(each for each in BAD_TEXT if each is not None))
         for path in ("name", "language", "llmContext", "userAudio", "screenshot")

@@ -118,6 +118,7 @@ FIELDS: list[tuple[Resource, dict[str, Any], str]] = [
     (kit.USER_SESSION, {"dialogue": _item(content_type=0)}, "dialogue.items[1].content_type"),
     (kit.USER_SESSION, {"dialogue": _item(content_type=99)}, "dialogue.items[1].content_type"),
     (kit.USER_SESSION, {"dialogue": _item(ui="\0")}, "dialogue.items[1].ui"),
+    (kit.USER_SESSION, {"response_mode": "voice"}, "response_mode"),
     (kit.USER_SESSION, {"user_info": Value(number_value=1)}, "user_info"),
     (kit.USER_SESSION, {"user_info": Value()}, "user_info"),
     (kit.USER_SESSION, {"created_at": _LATE}, "created_at"),

@@ -73,7 +73,9 @@ class UserSession(_message.Message):
     easy_mode: _builtins.bool
     """Whether the simplified interface is on."""
     response_mode: _builtins.str
-    """How the tutor answers: `text` or `audio`."""
+    """How the tutor answers: `text` or `audio`. Left empty in a write: `text`;
+    anything else: INVALID_ARGUMENT.
+    """
     llm_context: _builtins.str
     """The prompt context carried between turns."""
     user_audio: _builtins.str
