@@ -1,6 +1,8 @@
 """What tests are put together from: records of every kind, and the service's parts one by one."""
 
 import contextlib
+import getpass
+import json
 import os
 import secrets
 import subprocess
@@ -8,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +158,15 @@ def agent_session(name: str, agent: str, updated: str = LONG_AGO, expires: str =
 def fetch(service: Stack, path: str, token: str | None = None, **options: Any) -> httpx.Response:
     """Call a path through Envoy."""
     return service.get(path, token, **options)
+
+
+def audited(stderr: str | bytes) -> dict[str, Any]:
+    """Return the one audit line of a command, without its time."""
+    said: dict[str, Any]
+    (said,) = [json.loads(each) for each in stderr.splitlines() if each[:1] in {"{", b"{"}]
+    assert (said.pop("event"), said.pop("level"), said.pop("by")) == ("write", "info", getpass.getuser())
+    assert datetime.fromisoformat(said.pop("timestamp"))
+    return said
 
 
 def line(kind: str, body: Body, **owner: Any) -> Body:

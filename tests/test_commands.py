@@ -1,12 +1,10 @@
 """`rollcall import`, `show` and `migrate`, as an operator types them."""
 
-import getpass
 import json
 import os
 import pty
 import subprocess
 import uuid
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from server.records import session as sessions
 from server.records.caller import Caller
 from server.records.kind import JSON
 from server.records.xid import new_xid
+from tests.parts import audited
 from tests.stack import ROLLCALL, Stack, lines_of, running_stack
 
 
@@ -48,15 +47,6 @@ def text_of(*lines: Any) -> bytes:
 def said(done: subprocess.CompletedProcess[bytes]) -> list[str]:
     """The lines for people on stderr: not those of the audit."""
     return [line for line in done.stderr.decode().splitlines() if not line.startswith("{")]
-
-
-def audited(done: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    """The one audit line of a command, without its time."""
-    line: dict[str, Any]
-    (line,) = [json.loads(each) for each in done.stderr.decode().splitlines() if each.startswith("{")]
-    assert (line.pop("event"), line.pop("level"), line.pop("by")) == ("write", "info", getpass.getuser())
-    assert datetime.fromisoformat(line.pop("timestamp"))
-    return line
 
 
 def key_of(stack: Stack, sub: str, tenant: str = "") -> str:
@@ -330,7 +320,7 @@ def test_commands_that_write_leave_one_audit_line(stack: Stack) -> None:
     revoked = stack.command("key", "revoke", id_)
     erased = stack.command("erase", "--tenant", owner, "--yes")
 
-    assert [audited(done) for done in (imported, added, revoked, erased)] == [
+    assert [audited(done.stderr) for done in (imported, added, revoked, erased)] == [
         {"action": "import", "records": 1, "refused": 1},
         {"action": "add_key", "key": id_, "user": "lou", "tenant": owner},
         {"action": "revoke_key", "key": id_},

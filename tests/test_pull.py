@@ -31,6 +31,7 @@ from tests.parts import (
     agent_line,
     agent_rid,
     agent_session,
+    audited,
     fetch,
     line,
     session,
@@ -205,6 +206,20 @@ def test_a_source_that_is_gone_leaves_the_place(old: Stack, new: Stack, front: L
     assert sessions_of(new, tenant) == sessions_of(old, tenant)
 
 
+def test_every_pull_leaves_one_audit_line_of_what_it_stored_itself(
+    old: Stack, new: Stack, front: Live
+) -> None:
+    tenant = some_sessions(old, 150)
+    token, options = old.token("x", tenant), ("--developer-id", tenant, "--tries", "1")
+    front.answers = [None, Answer(cut=True)]
+    stopped = pull(new, "session", front.url, token, *options)
+    gone_on = pull(new, "session", front.url, token, *options)
+    assert [stopped.exit_code, gone_on.exit_code] == [1, 0]
+    what = {"action": "pull", "kind": "session", "source": front.url, "refused": 0}
+    assert audited(stopped.stderr) == {**what, "records": 100}
+    assert audited(gone_on.stderr) == {**what, "records": 50}
+
+
 def test_a_state_goes_with_its_pull_alone(old: Stack, new: Stack, front: Live, tmp_path: Path) -> None:
     tenant, state = some_sessions(old, 150), tmp_path / "state.json"
     options = ("--tries", "1", "--state", str(state), "--developer-id")
@@ -327,7 +342,7 @@ def test_an_empty_list_is_pulled(old: Stack, new: Stack, front: Live) -> None:
     nobody = f"{uuid.uuid4()}"
     for kind, owner in {"session": "--developer-id", "user_session": "--user-id"}.items():
         said = good(new, kind, front.url, old.token(nobody, nobody), owner, nobody)
-        assert said == "pulled 0 records, refused 0 items\n"
+        assert said.endswith("}\npulled 0 records, refused 0 items\n")
 
 
 def test_a_bad_item_is_named_and_the_rest_goes_in(new: Stack, front: Live) -> None:
@@ -337,7 +352,7 @@ def test_a_bad_item_is_named_and_the_rest_goes_in(new: Stack, front: Live) -> No
     front.answers = [page_of([session(), bad, odd, session(**{"\x1b[2J": 1})]), page_of([])]
     done = pull(new, "session", front.url, "t", "--developer-id", tenant)
     assert done.exit_code == 1
-    first, second, third, count = done.stderr.splitlines()
+    first, second, third, _, count = done.stderr.splitlines()
     assert first == f"/sessions:2 ({bad['id']}): recall_options.mode: must be one of vector, text, hybrid"
     assert second.startswith("/sessions:3: ")
     assert "\x1b" not in third

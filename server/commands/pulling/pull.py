@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import httpx
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
+from server import audit
 from server.app import KINDS
 from server.commands.bars import bar
 from server.commands.import_lines import Line, Report, import_lines
@@ -43,24 +44,40 @@ class Pull:
 def pull(settings: Settings | None, wanted: Pull, state: State, report: Report) -> None:
     """Pull a list into the store that the settings name; without settings, judge it only.
 
-    Bad items and pauses are lines on stderr; `report` is kept up to date.  Raises SourceError if the
+    Bad items and pauses are lines on stderr, and so is the audit line of what this run, not one before
+    it, stored; `report` is kept up to date.  Raises SourceError if the
     source does not give its list, and what the store raises; what came before is stored.
     """
-    with bar(MofNCompleteColumn()) as progress:
-        asyncio.run(_Run(wanted, state, report, progress).run(settings))
+    earlier = Report()
+    try:
+        with bar(MofNCompleteColumn()) as progress:
+            asyncio.run(_Run(wanted, state, report, earlier, progress).run(settings))
+    finally:
+        if settings is not None:
+            audit.by_operator(
+                "pull",
+                kind=wanted.system.kind.name,
+                source=wanted.access.url,
+                records=report.stored - earlier.stored,
+                refused=report.refused - earlier.refused,
+            )
 
 
 class _Run:
-    def __init__(self, wanted: Pull, state: State, report: Report, progress: Progress) -> None:
+    def __init__(
+        self, wanted: Pull, state: State, report: Report, earlier: Report, progress: Progress
+    ) -> None:
         self._wanted = wanted
         self._state = state
         self._report = report
+        self._earlier = earlier
         self._progress = progress
         self._task: TaskID = progress.add_task("pull", total=None)
         self._moved = False
 
     async def run(self, settings: Settings | None) -> None:
         position = self._state.read(self._report)
+        self._earlier.stored, self._earlier.refused = self._report.stored, self._report.refused
         if position is not None:
             self._tell(f"goes on after {self._report.stored:,} records, by {self._state.path}")
         async with _target(settings) as target, Source(self._wanted.access, self._tell) as source:
@@ -72,6 +89,7 @@ class _Run:
                     raise
                 self._tell("the source no longer knows the place: from the beginning")
                 self._report.stored = self._report.refused = 0
+                self._earlier.stored = self._earlier.refused = 0
                 await self._walk(source, target, None)
         self._state.drop()
 
