@@ -38,11 +38,14 @@ class AgentSession(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     rid: _builtins.str
-    """The key, `ri.aip-agents..session.UUID`, unique for its owner; made if a
-    create leaves it out.
+    """The key, `ri.aip-agents..session.UUID` or another resource identifier of
+    at most 1,000 characters, else INVALID_ARGUMENT; unique for its owner; made
+    if a create leaves it out.
     """
     agent_rid: _builtins.str
-    """The agent."""
+    """The agent: a resource identifier of at most 1,000 characters, else
+    INVALID_ARGUMENT.
+    """
     agent_version: _builtins.str
     """The agent's version, such as `1.0`."""
     user_id: _builtins.str
@@ -131,8 +134,8 @@ class Agent(_message.Message):
     VIEWERS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     rid: _builtins.str
-    """The key, such as `ri.aip-agents..agent.UUID`; made if a create leaves it
-    out.
+    """The key, `ri.aip-agents..agent.UUID` or another resource identifier of at
+    most 1,000 characters, else INVALID_ARGUMENT; made if a create leaves it out.
     """
     etag: _builtins.str
     """Changes with every write; see AIP-154."""
