@@ -27,7 +27,7 @@ def refused(token: str, *bound_to: str) -> None:
         assert str(refusal.value) == ""
 
 
-@tries(50, 3000)
+@tries(80, 3000)
 @given(positions, bindings)
 def test_a_token_gives_back_its_position(position: list[str], bound_to: list[str]) -> None:
     with fuzzing("parsers: page tokens") as row:
@@ -36,7 +36,7 @@ def test_a_token_gives_back_its_position(position: list[str], bound_to: list[str
         assert TOKENS.open(PageTokens([OLD], HOUR).seal(position, *bound_to), *bound_to) == tuple(position)
 
 
-@tries(100, 4000)
+@tries(150, 4000)
 @given(st.data(), positions)
 def test_a_token_with_any_change_is_refused(data: st.DataObject, position: list[str]) -> None:
     token = TOKENS.seal(position, *LIST)
@@ -45,7 +45,7 @@ def test_a_token_with_any_change_is_refused(data: st.DataObject, position: list[
         refused(changed, *LIST)
 
 
-@tries(100, 4000)
+@tries(150, 4000)
 @given(wild.any_texts() | wild.any_texts().map(PREFIX.__add__) | st.binary(max_size=80).map(bytes.hex))
 @example("v1.")
 @example("v1.=")

@@ -74,7 +74,7 @@ def good(method: MethodDescriptor) -> Message:
     return cast("Message", request)
 
 
-@tries(120, 5000)
+@tries(90, 5000)
 @given(st.sampled_from((0, 1)), methods(), st.binary(max_size=64))
 def test_random_bytes_are_answered_or_refused(
     doors: Doors, door: int, method: MethodDescriptor, data: bytes
@@ -83,7 +83,7 @@ def test_random_bytes_are_answered_or_refused(
         judge(row, *doors.call(doors.addresses[door], method, data, doors.token))
 
 
-@tries(120, 5000)
+@tries(90, 5000)
 @given(st.data(), st.sampled_from((0, 1)), methods())
 def test_damaged_requests_are_answered_or_refused(
     doors: Doors, data: st.DataObject, door: int, method: MethodDescriptor
@@ -93,7 +93,7 @@ def test_damaged_requests_are_answered_or_refused(
         judge(row, *doors.call(doors.addresses[door], method, sent, doors.token))
 
 
-@tries(200, 6000)
+@tries(60, 6000)
 @given(st.data(), st.sampled_from((0, 1)), methods())
 def test_requests_of_wild_values_are_answered_or_refused(
     doors: Doors, data: st.DataObject, door: int, method: MethodDescriptor

@@ -30,7 +30,7 @@ URIS = (
 texts = wild.texts().filter(lambda text: "\0" not in text)
 
 
-@tries(60, 2000)
+@tries(30, 2000)
 @given(st.dictionaries(st.sampled_from(NAMES), texts, max_size=3))
 @example({"mongodb_database": "a/b"})
 @example({"rate_limit": "0/second"})
@@ -88,7 +88,7 @@ def test_a_secret_s_file_of_any_bytes_is_taken_or_refused(
         row.count(refused=refused)
 
 
-@tries(50, 1000)
+@tries(80, 1000)
 @given(wild.any_texts() | st.from_regex(r"\A[0-9]{1,12}[smhdy]\Z"))
 def test_a_lifetime_is_refused_or_positive(text: str) -> None:
     with fuzzing("parsers: settings") as row:
