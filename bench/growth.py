@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -180,13 +180,13 @@ class Server:
         return sum(part.cpu_seconds() for part in self._parts.values())
 
 
-def measure(records: int) -> Iterator[Row | Bound]:
-    """Yield the comparisons of every kind."""
+def measure(records: int, kinds_named: Sequence[str]) -> Iterator[Row | Bound]:
+    """Yield the comparisons of kinds."""
     machine.install_tools()
     logs = FOLDER / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     data = FOLDER / "mongo-growth"
-    for kind in KINDS:
+    for kind in (kind for kind in KINDS if kind.name in kinds_named):
         shutil.rmtree(data, ignore_errors=True)
         parts = Parts(logs)
         try:
@@ -311,10 +311,12 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("records", nargs="?", type=int, default=RECORDS, help="up to 1,000,000")
-    records: int = parser.parse_args().records
+    names = [kind.name for kind in KINDS]
+    parser.add_argument("--kind", nargs="*", choices=names, default=names, help="all, if none is named")
+    chosen = parser.parse_args()
     lines = ["| CPU ms a request | here | there | there / here | wanted |", "|---|--:|--:|--:|--:|"]
     try:
-        for row in measure(records):
+        for row in measure(chosen.records, chosen.kind):
             lines.append(row.markdown())
             say(lines[-1])
     except BenchError as error:
