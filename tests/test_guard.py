@@ -95,7 +95,7 @@ LISTS = [
         rest.ListUserSessionsRestRequest(),
         rest.ListUserSessionsRestRequest(),
         (10, 110),
-        17,
+        18,
         few_user=OTHER_USER,
     ),
     List(
