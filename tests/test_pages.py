@@ -327,22 +327,25 @@ return [document.activeElement, outlineStyle === "solid" && parseFloat(outlineWi
 
 @in_chromium
 def test_tab_reaches_every_control_of_the_console_in_order_and_shows_where_it_is(
-    browser: Browser, loaded: Stack
+    loaded: Stack, tmp_path: Path
 ) -> None:
-    browser.open("/")
-    browser.one("#token").send_keys(token(loaded), Keys.ENTER)
-    for name, count in (("user", ROWS), ("session", ROWS), ("agent", 1)):
-        await_titles(browser, name, count)
-    browser.await_text(f"{list_of('robot')} ol", "Which <b>robot</b>?")
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[1]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        for name, count in (("user", ROWS), ("session", ROWS), ("agent", 1)):
+            await_titles(browser, name, count)
+        browser.await_text(f"{list_of('robot')} ol", "Which <b>robot</b>?")
 
-    browser.driver.execute_script("document.activeElement.blur(); getSelection().collapse(document.body, 0)")
-    controls = browser.driver.execute_script(CONTROLS)
-    assert len(controls) > 2 * ROWS
-    for control in controls:
-        ActionChains(browser.driver, 0).send_keys(Keys.TAB).perform()
-        focused, shown = browser.driver.execute_script(FOCUSED)
-        assert focused == control, control.get_attribute("outerHTML")
-        assert shown, control.get_attribute("outerHTML")
+        controls = browser.driver.execute_script(CONTROLS)
+        assert len(controls) > 2 * ROWS
+        browser.driver.execute_script("arguments[0].focus()", controls[1])
+        back = ActionChains(browser.driver, 0).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT)
+        on = ActionChains(browser.driver, 0).send_keys(Keys.TAB)
+        for control in controls:
+            (back if control == controls[0] else on).perform()
+            focused, shown = browser.driver.execute_script(FOCUSED)
+            assert focused == control, control.get_attribute("outerHTML")
+            assert shown, control.get_attribute("outerHTML")
 
 
 @in_chromium
