@@ -50,8 +50,8 @@ bench-growth: install ## Measure how lists cost as collections grow (RECORDS=200
 bench-profile: install ## Find where the time of a list goes
 	$(BIN)/python -m bench.profile
 
-screenshots: install ## Take pictures of the pages in Chromium, into docs/images (FOLDER=...)
-	$(BIN)/python -m tests.screenshots $(or $(FOLDER),docs/images)
+screenshots: install ## Take pictures of the pages in Chromium, into .build/screenshots (FOLDER=...)
+	$(BIN)/python -m tests.screenshots $(or $(FOLDER),.build/screenshots)
 
 generate: install ## Write generated/, docs/reference/ and the README's table of settings
 	deploy/generate generated docs/reference

@@ -3,31 +3,64 @@
 Fails as the tests of the pages do: if something is cut off or a script complains.
 """
 
+import itertools
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from random import Random
+from threading import Event, Thread
 
 from selenium.webdriver.common.keys import Keys
 
 from server import demo
 from server.commands import tokens
-from tests.stack import running_stack
+from tests.stack import Stack, running_stack
 from tests.test_pages import SIZES, THEMES, Browser, chromium
 
-SETTLED_SECONDS = 1.0
-"""How long what moves into its place may take."""
+SETTLE = """
+const done = arguments[0];
+Promise.all(document.getAnimations().map((each) => each.finished.catch(() => 0)))
+  .then(() => requestAnimationFrame(() => requestAnimationFrame(() => done())));
+"""
+"""Waits until what moves is in its place and drawn."""
+
+
+@contextmanager
+def traffic(stack: Stack, token: str) -> Iterator[None]:
+    """Make calls meanwhile, so that there is something to plot."""
+    dice, stop = Random(1), Event()  # noqa: S311 # no secret comes of it
+
+    def call() -> None:
+        while not stop.wait(dice.uniform(0.05, 0.4)):
+            stack.get("/v1/sessions", token)
+
+    thread = Thread(target=call)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def take(browser: Browser, token: str, folder: Path, suffix: str) -> None:
     """Write a picture of each page."""
 
     def keep(name: str) -> None:
-        time.sleep(SETTLED_SECONDS)
+        browser.driver.execute_async_script(SETTLE)
         browser.check()
         path = folder / f"{name}-{suffix}.png"
         assert browser.driver.save_screenshot(str(path)), path
+
+    browser.open("/docs")
+    browser.one(".opblock")
+    keep("docs")
+    browser.click("#operations-Sessions-listSessions .opblock-summary-control")
+    browser.click("#operations-Sessions-listSessions .try-out__btn")
+    keep("docs-call")
 
     browser.open("/")
     browser.await_text("#lists", "A token shows")
@@ -40,13 +73,6 @@ def take(browser: Browser, token: str, folder: Path, suffix: str) -> None:
     browser.one("dialog pre")
     keep("console-record")
 
-    browser.open("/docs")
-    browser.one(".opblock")
-    keep("docs")
-    browser.click("#operations-Sessions-listSessions .opblock-summary-control")
-    browser.click("#operations-Sessions-listSessions .try-out__btn")
-    keep("docs-call")
-
 
 def main() -> None:
     """Run the service and take all pictures."""
@@ -57,8 +83,9 @@ def main() -> None:
         running_stack(Path(scratch) / "data", arguments=()) as stack,
     ):
         token = tokens.sign(stack.settings, demo.CALLER, timedelta(hours=1))
-        for width in SIZES:
-            for theme in THEMES:
+        # The large ones last: they have more to plot.
+        with traffic(stack, token):
+            for width, theme in itertools.product(sorted(SIZES), THEMES):
                 suffix = f"{width}-{theme}"
                 with chromium(stack.rest, Path(scratch) / suffix, width, theme) as browser:
                     take(browser, token, folder, suffix)

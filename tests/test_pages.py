@@ -292,9 +292,11 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     assert await_titles(browser, "agent", 1)
     for part in ("proxy", "server", "store"):
         browser.await_text(f"#health-{part}", "up")
-    for name, unit in (("rate", "calls a second; at most"), ("latency", "ms")):
-        browser.await_text(f"#{name}-text", unit)
-        browser.one(f"#{name}[role=img][aria-labelledby={name}-text] path.line")
+    for name, text in (("rate", "now; at most"), ("latency", "95 % under")):
+        browser.await_text(f"#{name}-text", text)
+        browser.one(f"#{name} svg[role=img][aria-labelledby='{name}-title {name}-text'] path.line")
+        browser.one(f"#{name} .key.line")
+        browser.await_text(f"#{name} footer", "ago")
         drawn = browser.one(f"#{name} path.line").value_of_css_property("stroke")
         link = browser.one("a").value_of_css_property("color")  # of the theme
         assert re.findall(r"\d+", drawn)[:3] == re.findall(r"\d+", link)[:3]
@@ -313,19 +315,57 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     browser.check()
 
 
-@in_chromium
-def test_console_is_used_by_keyboard(browser: Browser, loaded: Stack) -> None:
-    browser.open("/")
-    browser.one("#token").send_keys(token(loaded), Keys.ENTER)
-    await_titles(browser, "session", ROWS)
-    title = titles(browser, "session")[0]
+CONTROLS = """
+return [...document.querySelectorAll("a, button, input")]
+  .filter((each) => !each.disabled && each.checkVisibility());
+"""
+FOCUSED = """
+const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+return [document.activeElement, outlineStyle === "solid" && parseFloat(outlineWidth) >= 2];
+"""
 
-    browser.one(f"{list_of('session')} li button").send_keys(Keys.ENTER)
-    assert browser.one("#record-title").text == title
-    assert json.loads(browser.one("dialog pre").text)["situation"] == title
-    browser.check()
-    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
-    WebDriverWait(browser.driver, SECONDS).until(lambda _: not browser.all("dialog[open]"))
+
+@in_chromium
+def test_tab_reaches_every_control_of_the_console_in_order_and_shows_where_it_is(
+    loaded: Stack, tmp_path: Path
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[1]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        for name, count in (("user", ROWS), ("session", ROWS), ("agent", 1)):
+            await_titles(browser, name, count)
+        browser.await_text(f"{list_of('robot')} ol", "Which <b>robot</b>?")
+
+        controls = browser.driver.execute_script(CONTROLS)
+        assert len(controls) > 2 * ROWS
+        browser.driver.execute_script("arguments[0].focus()", controls[1])
+        for control in controls:
+            keys = (Keys.SHIFT, Keys.TAB) if control == controls[0] else (Keys.TAB,)
+            browser.driver.switch_to.active_element.send_keys(*keys)
+            focused, shown = browser.driver.execute_script(FOCUSED)
+            assert focused == control, focused.get_attribute("outerHTML")
+            assert shown, control.get_attribute("outerHTML")
+
+
+@in_chromium
+@pytest.mark.parametrize("key", [Keys.ENTER, Keys.SPACE], ids=["enter", "space"])
+def test_console_is_used_by_keyboard(loaded: Stack, tmp_path: Path, key: str) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.TAB, key)
+        await_titles(browser, "session", ROWS)
+
+        browser.one(f"{list_of('session')} .on").send_keys(key)
+        browser.await_text(f"{list_of('session')} footer", f"{ROWS + 1}")
+        title = titles(browser, "session")[0]
+        record = browser.one(f"{list_of('session')} li button")
+        record.send_keys(key)
+        assert browser.one("#record-title").text == title
+        assert json.loads(browser.one("dialog pre").text)["situation"] == title
+        browser.check()
+        browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+        WebDriverWait(browser.driver, SECONDS).until(lambda _: not browser.all("dialog[open]"))
+        assert browser.driver.switch_to.active_element == record
 
 
 @in_chromium
@@ -335,10 +375,11 @@ def test_console_plots_its_own_calls_for_a_token_that_may_not_see_the_services(
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
         browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
-        browser.await_text("#rate-text", "shown to a token with the scope sessions:read")
-        browser.await_text("#latency-text", "ms a call of this page")
-        browser.one("#latency path.line")
+        browser.await_text("#rate-text", "Shown to a token with the scope sessions:read")
+        browser.await_text("#latency-text", "for this page's last call")
+        browser.one("#latency path.own")
         assert not browser.all("#rate path")
+        assert not any(key.is_displayed() for key in browser.all("figure .key"))
 
 
 def test_activity_counts_calls_errors_and_durations(loaded: Stack) -> None:

@@ -31,6 +31,7 @@ const LISTS = [
   },
 ];
 
+const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const one = (selector, within = document) => within.querySelector(selector);
 const plain = (object) => Object.entries(object ?? {}).map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(" · ");
 const token = () => sessionStorage.getItem("rollcall.token");
@@ -130,7 +131,7 @@ function line({ id, title, time, more, record }) {
   const item = document.createElement("li");
   const button = item.appendChild(document.createElement("button"));
   button.type = "button";
-  const parts = { title: title || id, time: time ? new Date(time).toLocaleString() : "", more: more.filter(Boolean).join(" · ") || id };
+  const parts = { title: title || id, time: time ? when.format(new Date(time)) : "", more: more.filter(Boolean).join(" · ") || id };
   for (const [name, text] of Object.entries(parts)) {
     const part = button.appendChild(document.createElement(name === "title" ? "span" : "small"));
     part.className = name;
@@ -218,8 +219,9 @@ async function look() {
 
 // --- the plots: the service's calls, for a token that may see them; else those of this page
 
-const minutes = (points, seconds) => `in ${Math.round((points.length * seconds) / 60)} min`;
+const LEAST = 12; // points of a plot
 const short = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
+const span = (seconds) => (seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
 let refused = null;
 
 async function plot() {
@@ -235,31 +237,38 @@ async function plot() {
   if (activity) plotService(activity); else plotOwn();
 }
 
-function plotService({ points, seconds }) {
-  const rates = points.map(({ calls }) => calls / seconds);
-  const errors = points.map((point) => point.errors / seconds);
-  const medians = points.map((point) => point.median_ms);
-  const late = points.map((point) => point.p95_ms);
+function plotService({ points: all, seconds }) {
+  // A service that was started just now has a short past.
+  const first = all.findIndex(({ calls }) => calls > 0);
+  const points = all.slice(first < 0 ? 0 : Math.min(first, all.length - LEAST));
+  const past = points.length * seconds;
   const failed = points.reduce((sum, point) => sum + point.errors, 0);
-  const most = draw("rate", { line: rates, wrong: failed ? errors : [] }, points.length);
-  const longest = draw("latency", { line: medians, faint: late }, points.length);
+  const most = draw("rate", past, {
+    line: points.map(({ calls }) => calls / seconds),
+    wrong: failed ? points.map(({ errors }) => errors / seconds) : [],
+  });
+  const longest = draw("latency", past, {
+    line: points.map((point) => point.median_ms),
+    faint: points.map((point) => point.p95_ms),
+  });
   const last = points.at(-1);
-  one("#rate-text").textContent = `${short(rates.at(-1))} calls a second; at most ${short(most)}, and `
-    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, ${minutes(points, seconds)}`;
+  one("#rate-text").textContent = `${short(last.calls / seconds)} now; at most ${short(most)}, and `
+    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, in ${span(past)}`;
   one("#latency-text").textContent = last.calls
-    ? `${short(last.median_ms)} ms a call, 95 % under ${short(last.p95_ms)} ms; at worst ${short(longest)} ms ${minutes(points, seconds)}`
-    : `No call now; 95 % under ${short(longest)} ms at worst ${minutes(points, seconds)}`;
+    ? `${short(last.median_ms)} now, 95 % under ${short(last.p95_ms)}; at worst ${short(longest)} in ${span(past)}`
+    : `No call now; 95 % under ${short(longest)} at worst in ${span(past)}`;
 }
 
 function plotOwn() {
-  const most = draw("latency", { line: samples }, SAMPLES);
-  draw("rate", {}, SAMPLES);
-  one("#rate-text").textContent = "Calls a second: shown to a token with the scope sessions:read";
-  one("#latency-text").textContent = `${short(samples.at(-1))} ms a call of this page; at most ${short(most)} ms in 5 min`;
+  const past = SAMPLES * SECONDS;
+  draw("rate", past, {});
+  const most = draw("latency", past, { own: [...Array(SAMPLES - samples.length).fill(null), ...samples] });
+  one("#rate-text").textContent = "Shown to a token with the scope sessions:read";
+  one("#latency-text").textContent = `${short(samples.at(-1))} for this page's last call; at most ${short(most)} in ${span(past)}`;
 }
 
-// Draws lines of one scale, with gaps where a value is null; answers the greatest value.
-function draw(name, lines, length) {
+// Draws lines of one scale over the past seconds, with gaps where a value is null; answers the greatest value.
+function draw(name, past, lines) {
   const most = Math.max(0, ...Object.values(lines).flat());
   const shapes = Object.entries(lines).map(([kind, values]) => {
     let gap = true;
@@ -268,8 +277,10 @@ function draw(name, lines, length) {
         gap = true;
         return "";
       }
-      const place = `${(index * 300) / (length - 1)},${58 - (56 * value) / (most || 1)}`;
-      const step = gap ? `M${place}L${place}` : `L${place}`;
+      const x = (index * 300) / (values.length - 1);
+      const y = 60 - (60 * value) / (most || 1);
+      // A dash, for a value between two gaps would be no line.
+      const step = gap ? `M${x - 2},${y}H${x}` : `L${x},${y}`;
       gap = false;
       return step;
     });
@@ -278,7 +289,13 @@ function draw(name, lines, length) {
     shape.setAttribute("d", steps.join(""));
     return shape;
   });
-  one(`#${name}`).replaceChildren(...shapes);
+  const figure = one(`#${name}`);
+  one("svg", figure).replaceChildren(...shapes);
+  one("output", figure).textContent = most ? short(most) : "";
+  one("footer span", figure).textContent = `${span(past)} ago`;
+  for (const key of figure.querySelectorAll(".key")) {
+    key.hidden = !Object.entries(lines).some(([kind, values]) => values.length && key.classList.contains(kind));
+  }
   return most;
 }
 
