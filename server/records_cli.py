@@ -37,8 +37,9 @@ def import_records(
     from server.commands.import_lines import Report  # noqa: PLC0415 # as above
 
     report = Report()
+    settings = find_service(settings_of(data_dir))
     try:
-        importing.import_files(find_service(settings_of(data_dir)), files, report, strict=strict)
+        importing.import_files(settings, files, report, strict=strict)
     except OSError as error:
         raise SettingsError(f"{error.filename}: {error.strerror}") from None
     finally:

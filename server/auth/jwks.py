@@ -1,6 +1,7 @@
 """The keys that verify tokens: one shared secret, or a JWKS from a file or URL."""
 
 import asyncio
+import http.client
 import json
 import logging
 import time
@@ -93,7 +94,7 @@ def load_jwks(source: str) -> dict[str, jwt.PyJWK]:
         else:
             document = json.loads(Path(source).read_text())
         keys = {key.key_id or "": key for key in jwt.PyJWKSet.from_dict(document).keys}
-    except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
+    except (OSError, ValueError, AttributeError, http.client.HTTPException, jwt.PyJWTError) as error:
         raise SettingsError(f"ROLLCALL_JWKS: {source}: {type(error).__name__}") from None
     return {
         kid: key

@@ -74,7 +74,7 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
     if settings.otlp_endpoint is not None:
         _at(config, _MANAGER)["tracing"] = envoy_traces.tracing(settings)
         _at(config, _CLUSTER[:-1]).append(envoy_traces.collector(settings))
-        config["layered_runtime"] = envoy_traces.runtime()
+        config["layered_runtime"]["layers"].append(envoy_traces.runtime_layer())
     return config
 
 

@@ -33,10 +33,9 @@ def tracing(settings: Settings) -> JSON:
     }
 
 
-def runtime() -> JSON:
+def runtime_layer() -> JSON:
     """Return when spans are sent: Envoy's own 5 s are long for who looks for a call just made."""
-    layer = {"name": "traces", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 1000}}
-    return {"layers": [layer]}
+    return {"name": "traces", "static_layer": {"tracing.opentelemetry.flush_interval_ms": 1000}}
 
 
 def collector(settings: Settings) -> JSON:
