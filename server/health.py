@@ -6,6 +6,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from server import tls
 from server.settings import Settings, SettingsError
 
+_LOOPBACKS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 # read, not bound
+"""Hosts that are every address, and the address of this machine among them."""
+
 LIVE = "live"
 """The health of the process itself, whether or not MongoDB answers."""
 
@@ -14,9 +17,10 @@ def is_serving(settings: Settings, seconds: float, service: str = "", server_nam
     """Return whether the server answers within `seconds` that it serves.
 
     `service` is whose health, "" the whole server's. `server_name` is what its certificate must name,
-    ROLLCALL_GRPC_HOST by default. Raises SettingsError if a file cannot be read.
+    ROLLCALL_GRPC_HOST by default; any name will do where that is every address. Raises SettingsError if a
+    file cannot be read.
     """
-    with _channel(settings, server_name or settings.grpc_host) as channel:
+    with _channel(settings, server_name or _name(settings)) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         try:
             request = health_pb2.HealthCheckRequest(service=service)
@@ -24,6 +28,15 @@ def is_serving(settings: Settings, seconds: float, service: str = "", server_nam
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _name(settings: Settings) -> str:
+    """Return what the certificate must name: no certificate names every address, so then what it does name.
+
+    The CA has to fit all the same; gRPC has no other way to leave the name open.
+    """
+    every = settings.grpc_host in _LOOPBACKS
+    return (tls.name_in(settings.tls_cert) if every and settings.tls_cert else None) or settings.grpc_host
 
 
 def _channel(settings: Settings, server_name: str) -> grpc.Channel:
@@ -40,5 +53,5 @@ def _channel(settings: Settings, server_name: str) -> grpc.Channel:
 
 def reachable(host: str) -> str:
     """Return the address by which this machine reaches a server that listens on `host`."""
-    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # read, not bound
+    loopback = _LOOPBACKS.get(host, host)
     return f"[{loopback}]" if ":" in loopback else loopback

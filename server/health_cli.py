@@ -16,7 +16,10 @@ def check_health(
     ] = False,
     server_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What its certificate must name; ROLLCALL_GRPC_HOST by default."),
+        typer.Option(
+            metavar="NAME",
+            help="What its certificate must name; ROLLCALL_GRPC_HOST by default, or if that is 0.0.0.0 any.",
+        ),
     ] = None,
 ) -> None:
     """Ask the gRPC server of this machine whether it serves: the exit status is 0 if it does, else 1.

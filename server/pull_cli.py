@@ -1,6 +1,5 @@
 """The command line: `rollcall pull`."""
 
-import os
 import ssl
 from ipaddress import ip_address
 from pathlib import Path
@@ -10,9 +9,9 @@ from urllib.parse import SplitResult, urlsplit
 import typer
 
 from server.commands.options import ClientId, DataDir, DeveloperId, settings_of
-from server.embedded.service import find_service
+from server.embedded.service import find_service, hosts_of
 from server.settings import Settings, SettingsError
-from server.sources import PULL_TOKEN_VARIABLE
+from server.sources import PULL_TOKEN_VARIABLE, pull_token
 
 if TYPE_CHECKING:
     from server.commands.pulling.source import Access
@@ -138,7 +137,7 @@ def _token(token: str | None, file: Path | None) -> str:
     elif token == "-":  # noqa: S105 # stdin
         found = typer.get_text_stream("stdin").readline()
     else:
-        found = token or os.environ.get(PULL_TOKEN_VARIABLE, "")
+        found = token or pull_token()
     found = found.strip()
     if not found:
         _refuse("--token", f"is required, or --token-file, or {PULL_TOKEN_VARIABLE}")
@@ -186,5 +185,4 @@ def _is_here(host: str) -> bool:
 
 def _store_of(settings: Settings) -> dict[str, Any]:
     """Return what tells a store from others, without its credentials."""
-    hosts = settings.mongodb_uri.get_secret_value().partition("://")[2].rpartition("@")[2].partition("/")[0]
-    return {"hosts": hosts, "database": settings.mongodb_database}
+    return {"hosts": hosts_of(settings.mongodb_uri.get_secret_value()), "database": settings.mongodb_database}

@@ -127,6 +127,10 @@ def erase_records(
     A user's: user sessions, agent sessions, and robot sessions that the account began, with their messages;
     agents no longer name it as a viewer.
     A tenant's: its sessions, and the user and agent sessions that its services wrote.
+    What stays: the author's account in robots, and in messages of sessions that others began.
+
+    Withdraw the tokens first, and erase again after ROLLCALL_CREDENTIAL_CACHE_SECONDS: until then servers
+    take keys as known.
     """
     if (user is None) == (tenant is None):
         raise typer.BadParameter("give one of --user and --tenant")

@@ -264,7 +264,7 @@ class Settings(BaseSettings):
             text = held.get_secret_value()
         else:
             return None
-        parts = text.split(",") if name in _ROTATED_SECRETS else [text]
+        parts = _parts(text) if name in _ROTATED_SECRETS else [text]
         if name not in _FOREIGN_SECRETS and any(len(part.encode()) < MIN_SECRET_BYTES for part in parts):
             raise SettingsError(f"{where}must be at least {MIN_SECRET_BYTES} bytes ({origin})")
         return text
@@ -272,7 +272,11 @@ class Settings(BaseSettings):
     def secrets(self, name: Secret) -> list[str]:
         """Return the secrets of a setting that may have several, the newest first; raise SettingsError."""
         text = self.secret(name)
-        return [] if text is None else text.split(",")
+        return [] if text is None else _parts(text)
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
 
 
 def load(**overrides: object) -> Settings:

@@ -22,6 +22,8 @@ TOML_VARIABLE = f"{PREFIX}CONFIG"
 """The variable that names another TOML file; no setting, as the file itself could not say it."""
 PULL_TOKEN_VARIABLE = f"{PREFIX}PULL_TOKEN"
 """The variable of `rollcall pull`'s token; no setting, as it belongs to one call."""
+_NO_SETTINGS = frozenset((PULL_TOKEN_VARIABLE,))
+"""Variables of ours that are none."""
 
 _SURE = 0.85
 """How like a setting a variable of the environment must look to be taken for a slip of the pen."""
@@ -94,14 +96,14 @@ _CONFIG = TOML_VARIABLE.removeprefix(PREFIX).lower()
 def _environment(known: Collection[str]) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for name, value in os.environ.items():
-        if not name.upper().startswith(PREFIX):
+        if not _is_setting(name):
             continue
         setting = name[len(PREFIX) :].lower()
         if setting in known or setting == _CONFIG:
             found[setting] = Given(value, ENVIRONMENT)
         elif get_close_matches(setting, known, 1, _SURE):
             raise SettingsError(f"{name}: {_unknown(setting, known, variable)} (environment)")
-        elif name != PULL_TOKEN_VARIABLE:
+        else:
             # The environment is not ours alone: Kubernetes, say, puts the addresses of Services there.
             log.warning("%s: is not a setting, and is ignored", name)
     return found
@@ -121,13 +123,29 @@ def _dotenv(known: Collection[str]) -> dict[str, Given]:
     found: dict[str, Given] = {}
     for binding in bindings:
         origin = _dotenv_origin(binding)
-        if binding.key is None or not binding.key.upper().startswith(PREFIX):
+        if binding.key is None or not _is_setting(binding.key):
             continue
         setting = binding.key[len(PREFIX) :].lower()
         if setting not in known and setting != _CONFIG:
             raise SettingsError(f"{binding.key}: {_unknown(setting, known, variable)} ({origin})")
         found[setting] = Given(values[binding.key] or "", origin)
     return found
+
+
+def _is_setting(name: str) -> bool:
+    return name.upper().startswith(PREFIX) and name not in _NO_SETTINGS
+
+
+def pull_token() -> str:
+    """Return the token of `rollcall pull`, from the environment before `.env`; "" if neither has it.
+
+    Raises SettingsError if `.env` cannot be read.
+    """
+    held = os.environ.get(PULL_TOKEN_VARIABLE)
+    if held is not None:
+        return held
+    text = None if DOTENV.is_dir() else _text(DOTENV, str(DOTENV))
+    return dotenv_values(stream=StringIO(text or "")).get(PULL_TOKEN_VARIABLE) or ""
 
 
 def _dotenv_origin(binding: Binding) -> Origin:

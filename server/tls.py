@@ -67,6 +67,19 @@ def _read(name: str, path: Path) -> bytes:
         raise SettingsError(f"ROLLCALL_{name}: {path}: {error.strerror}") from None
 
 
+def name_in(cert: Path) -> str | None:
+    """Return a name or address that a certificate has, None if it has none; raise SettingsError."""
+    try:
+        names = x509.load_pem_x509_certificate(_read("TLS_CERT", cert)).extensions.get_extension_for_class(
+            x509.SubjectAlternativeName
+        )
+    except (ValueError, x509.ExtensionNotFound):
+        return None
+    named = names.value.get_values_for_type(x509.DNSName)
+    addresses = names.value.get_values_for_type(x509.IPAddress)
+    return next((name.replace("*", "any", 1) for name in (*named, *map(str, addresses))), None)
+
+
 def server_credentials_of(settings: Settings) -> grpc.ServerCredentials | None:
     """Return the server's TLS, None if it has none; raise SettingsError.
 

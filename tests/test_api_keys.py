@@ -15,7 +15,7 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 from server.auth import remembered
 from server.auth.api_keys import NewKey, new_key
 from server.auth.authenticator import Authenticator, authenticator_of
-from server.errors import EXPIRED, RollcallError, UnavailableError
+from server.errors import EXPIRED, AlreadyExistsError, RollcallError, UnavailableError
 from server.records.caller import Caller
 from server.settings import Settings, SettingsError
 from server.store import driver
@@ -232,6 +232,19 @@ async def test_one_revocation_ends_a_key_that_was_rotated(stack: Stack, stored: 
     await put(stored, key, [old])
     made = await put(stored, key, [new, old])
     await stored.revoke(made.document["id"])
+    assert await outcome(authenticator(during, stored), key) == "CREDENTIALS_INVALID"
+
+
+async def test_a_rotation_that_was_interrupted_is_ended_by_the_next(stack: Stack, stored: StoredKeys) -> None:
+    old, new = (secrets.token_hex(16) for _ in range(2))
+    during, key = hashing(stack, new, old), f"old-{secrets.token_hex(8)}"
+    await put(stored, key, [old])
+    await put(stored, key, [new])  # as far as an interrupted call comes
+    again = new_key(ADA, None, key, [new, old])
+    with pytest.raises(AlreadyExistsError):
+        await stored.add(again.document, again.older)
+    (listed,) = [each for each in await stored.all() if each["_id"] == again.document["_id"]]
+    await stored.revoke(listed["id"])
     assert await outcome(authenticator(during, stored), key) == "CREDENTIALS_INVALID"
 
 

@@ -1,5 +1,6 @@
 """`rollcall pull`: a second rollcall plays each of the four systems."""
 
+import asyncio
 import io
 import json
 import os
@@ -21,6 +22,8 @@ from server.cli import app
 from server.commands.pulling import elements as elements_module
 from server.commands.pulling import source
 from server.commands.pulling.elements import elements
+from server.commands.pulling.target import Store
+from server.store import driver
 from tests import strategies
 from tests.live_source import HELD, Answer, Live, live
 from tests.parts import (
@@ -228,10 +231,13 @@ def test_a_state_goes_with_its_pull_alone(old: Stack, new: Stack, front: Live, t
     other = pull(new, "session", front.url, old.token("x", tenant), *options, "another")
     assert other.exit_code == 2
     assert "is of another pull" in other.stderr
-    state.write_text("{")
-    damaged = pull(new, "session", front.url, old.token("x", tenant), *options, tenant)
-    assert damaged.exit_code == 2
-    assert "is not the state of a pull" in damaged.stderr
+    kept = json.loads(state.read_text())
+    positions: list[Any] = [1, [], {}, {"offset": "x"}]
+    for text in ("{", *(json.dumps(kept | {"position": position}) for position in positions)):
+        state.write_text(text)
+        damaged = pull(new, "session", front.url, old.token("x", tenant), *options, tenant)
+        assert damaged.exit_code == 2
+        assert "is not the state of a pull" in damaged.stderr
 
 
 def test_a_place_that_the_source_has_forgotten_means_the_beginning(
@@ -349,13 +355,15 @@ def test_a_bad_item_is_named_and_the_rest_goes_in(new: Stack, front: Live) -> No
     tenant = f"{uuid.uuid4()}"
     bad = session(recall_options={"mode": "guess"})
     odd: Any = "not \x1b[2J an object"
-    front.answers = [page_of([session(), bad, odd, session(**{"\x1b[2J": 1})]), page_of([])]
+    long = "x" * 5000
+    front.answers = [page_of([session(), bad, odd, session(**{f"\x1b[2J{long}": 1})]), page_of([])]
     done = pull(new, "session", front.url, "t", "--developer-id", tenant)
     assert done.exit_code == 1
     first, second, third, _, count = done.stderr.splitlines()
     assert first == f"/sessions:2 ({bad['id']}): recall_options.mode: must be one of vector, text, hybrid"
     assert second.startswith("/sessions:3: ")
     assert "\x1b" not in third
+    assert long not in third
     assert count == "pulled 1 records, refused 3 items"
     assert len(json.loads(sessions_of(new, tenant))["items"]) == 1
 
@@ -404,6 +412,18 @@ def test_who_could_see_an_agent_still_can(old: Stack, new: Stack) -> None:
         ["group:g", f"user:{user}"],
         ["*"],
     ]
+
+
+async def test_pulls_at_once_lose_no_viewer_of_an_agent(stack: Stack) -> None:
+    rid, viewers = agent_rid(f"{uuid.uuid4()}"), [f"user:{number}" for number in range(8)]
+    async with stack.database() as database:
+        connection = driver.connect(stack.settings)
+        target = Store(connection)
+        await asyncio.gather(*(target.admit(rid, viewer) for viewer in viewers))
+        await connection.close()
+        found = await database["agents"].find_one({"id": rid})
+    assert found is not None
+    assert found["viewers"] == viewers
 
 
 # --- options -----------------------------------------------------------------------------------------

@@ -8,6 +8,9 @@ import grpc
 import pytest
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
+from server.auth.api_keys import new_key
+from server.commands.pulling.source import Access
+from server.records.caller import Caller
 from tests.parts import FOUNDRY
 from tests.stack import Stack, running_stack
 from tests.test_introspection import Issuer, issuer
@@ -60,3 +63,10 @@ def test_no_credential_gets_into_a_log(talkative: Stack, issuer: Issuer) -> None
     for credential in (*sent, "secret-of-the-client"):
         assert credential not in text
         assert credential[-24:] not in text
+
+
+def test_no_credential_is_in_a_repr() -> None:
+    key = new_key(Caller(sub="ada", tenant="acme"), None, None, [])
+    access = Access("https://old.example", {"authorization": "Bearer sk-old"})
+    assert key.key not in repr(key)
+    assert "sk-old" not in repr(access)

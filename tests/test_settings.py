@@ -19,7 +19,7 @@ from server import settings_rules as rules
 from server.cli import app
 from server.commands import config
 from server.settings import SECRETS, Settings, SettingsError, load, load_environment
-from server.sources import PREFIX, TOML_VARIABLE, environment_of, variable
+from server.sources import PREFIX, TOML_VARIABLE, environment_of, pull_token, variable
 from tests.parts import wait_until
 from tests.stack import ROLLCALL, Stack, free_port
 
@@ -323,6 +323,24 @@ def test_a_file_that_cannot_be_read_stops_the_start(
 def test_what_is_not_ours_in_dotenv_is_let_be(here: Path) -> None:
     (here / ".env").write_text("DATABASE_URL=x\nrollcallx=1\nBARE\n\nROLLCALL_WORKERS=3\n")
     assert load().workers == 3
+
+
+def test_the_token_of_a_pull_may_be_in_dotenv_and_is_no_setting(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / ".env").write_text(f"ROLLCALL_PULL_TOKEN={MARK}\nROLLCALL_WORKERS=3\n")
+    assert load().workers == 3
+    assert pull_token() == MARK
+    monkeypatch.setenv("ROLLCALL_PULL_TOKEN", "nearer")
+    assert pull_token() == "nearer"
+
+
+def test_spaces_between_secrets_are_no_part_of_them() -> None:
+    first, second = LONG, LONG[::-1]
+    given = Settings(page_token_keys=SecretStr(f"{first}, {second} "))
+    assert given.secrets("page_token_keys") == [first, second]
+    with pytest.raises(SettingsError, match="at least 32 bytes"):
+        Settings(page_token_keys=SecretStr(f"{first},{' ' * 40}")).secret("page_token_keys")
 
 
 def test_a_folder_named_dotenv_is_no_file_of_settings(here: Path) -> None:

@@ -153,6 +153,18 @@ def test_rollcall_health_asks_by_mtls(secured: Stack, files: Files) -> None:
     assert said[3][1] == "rollcall: ROLLCALL_ENVOY_TLS_CA: must be set, as the server speaks TLS\n"
 
 
+def test_rollcall_health_takes_any_name_where_the_server_listens_on_every_address(
+    secured: Stack, files: Files
+) -> None:
+    cert, key = files.issue("friend")
+    named = {"TLS_CERT": files.folder / "TLS.pem", "TLS_KEY": files.folder / "TLS.key"}
+    named |= {"ENVOY_TLS_CA": files.ca, "ENVOY_TLS_CERT": cert, "ENVOY_TLS_KEY": key}
+    everywhere = secured.environment | {f"ROLLCALL_{name}": str(path) for name, path in named.items()}
+    everywhere["ROLLCALL_GRPC_HOST"] = "0.0.0.0"  # noqa: S104 # asked at, not bound
+    assert health(everywhere) == (0, "")
+    assert health(everywhere | {"ROLLCALL_ENVOY_TLS_CA": str(files.other_ca)})[0] == 1
+
+
 def health(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
     """The exit status of `rollcall health` and what it says."""
     ran = subprocess.run(

@@ -460,6 +460,26 @@ def test_environment_wins_over_the_kept_service(monkeypatch: pytest.MonkeyPatch)
     assert found.secret("jwt_secret") == SECRET[::-1]
 
 
+@pytest.mark.parametrize("kept_uri", [None, "mongodb://127.0.0.1:1/"])
+def test_another_store_gets_neither_secrets_nor_database_of_the_kept_service(
+    kept_uri: str | None, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = {
+        "mongodb_uri": kept_uri,
+        "mongodb_hosts": "127.0.0.1:1",
+        "mongodb_database": "mine",
+        "api_key_secret_file": str(kept / "jwt_secret"),
+    }
+    (kept / "service.json").write_text(json.dumps(service))
+    monkeypatch.setenv("ROLLCALL_MONGODB_URI", "mongodb://u:p@127.0.0.1:1/?tls=true")
+    same = find_service(load())
+    monkeypatch.setenv("ROLLCALL_MONGODB_URI", "mongodb://prod/")
+    other = find_service(load())
+
+    assert (same.mongodb_database, same.secret("api_key_secret")) == ("mine", SECRET)
+    assert (other.mongodb_database, other.secret("api_key_secret")) == ("rollcall", None)
+
+
 def test_kept_service_without_uri_needs_it_from_the_environment(kept: Path) -> None:
     (kept / "service.json").write_text(json.dumps({"mongodb_uri": None}))
 

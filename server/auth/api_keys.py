@@ -13,7 +13,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,7 +35,7 @@ _IMPORTABLE = re.compile(r"[!-~]{1,4096}", re.ASCII)
 class NewKey:
     """A key, as its user gets it, the document that is stored of it, and its digests by older secrets."""
 
-    key: str
+    key: str = field(repr=False)
     document: dict[str, Any]
     older: Sequence[str]
 

@@ -54,7 +54,10 @@ async def _erase(settings: Settings, subject: str, name: str) -> dict[str, tuple
 
 
 def _duties(connection: driver.Connection, subject: str, name: str) -> dict[str, _Duty]:
-    """Return what is to be erased, the keys first: who is erased writes no more."""
+    """Return what is to be erased, the keys first.
+
+    Servers take a key as known for ROLLCALL_CREDENTIAL_CACHE_SECONDS more, and a token until it ends.
+    """
     reads, writes, keys = Reads(connection.database), Writes(connection), StoredKeys(connection.database)
 
     def of_kind(kind: Kind) -> _Duty:

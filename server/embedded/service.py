@@ -28,6 +28,9 @@ _KEPT = (
     "api_key_secret_file",
 )
 
+_HOSTS = "mongodb_hosts"
+"""What tells its store from others, also where the URI is not kept."""
+
 KEY_SETTINGS = {
     "jwt_secret_file": frozenset(("jwt_secret", "jwt_secret_file", "jwks")),
     "page_token_keys_file": frozenset(("page_token_keys", "page_token_keys_file")),
@@ -41,6 +44,7 @@ def keep(settings: Settings) -> None:
     kept = {name: _plain(getattr(settings, name)) for name in _KEPT}
     if "@" in settings.mongodb_uri.get_secret_value():
         kept["mongodb_uri"] = None
+    kept[_HOSTS] = hosts_of(settings.mongodb_uri.get_secret_value())
     path = settings.data_dir / FILE
     new = path.with_suffix(".new")
     new.write_text(json.dumps({"pid": os.getpid(), **kept}, indent=2) + "\n")
@@ -57,6 +61,7 @@ def _plain(value: Any) -> str | int | None:
 def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"] = "mongodb_uri") -> Settings:
     """Return the settings of the service in the data folder; those set explicitly win.
 
+    Where they name another store than the service's, its database and secrets are not taken.
     Raises SettingsError if neither the folder nor the environment has what the command needs.
     """
     path = settings.data_dir / FILE
@@ -70,6 +75,10 @@ def find_service(settings: Settings, needs: Literal["mongodb_uri", "jwt_secret"]
         )
     for name, others in KEY_SETTINGS.items():
         if kept and explicit.keys() & others:
+            kept.pop(name, None)
+    hosts = (kept or {}).pop(_HOSTS, None)
+    if kept and "mongodb_uri" in explicit and hosts_of(settings.mongodb_uri.get_secret_value()) != hosts:
+        for name in ("mongodb_database", *KEY_SETTINGS):
             kept.pop(name, None)
     origin = Origin(str(path))
     found = checked({name: Given(value, origin) for name, value in (kept or {}).items()} | explicit)
@@ -91,4 +100,12 @@ def _read(path: Path) -> dict[str, Any] | None:
         kept = None
     if not isinstance(kept, dict):
         raise SettingsError(f"{path} is damaged: `rollcall up` writes it anew")
-    return {name: kept[name] for name in _KEPT if kept.get(name) is not None}
+    found = {name: kept[name] for name in (*_KEPT, _HOSTS) if kept.get(name) is not None}
+    if isinstance(found.get("mongodb_uri"), str):
+        found.setdefault(_HOSTS, hosts_of(found["mongodb_uri"]))
+    return found
+
+
+def hosts_of(uri: str) -> str:
+    """Return the hosts of a MongoDB URI, without its credentials and options."""
+    return uri.partition("://")[2].rpartition("@")[2].partition("/")[0]

@@ -1,6 +1,6 @@
 """Palantir Foundry's agents on record: whose viewers decide who sees a session."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -16,8 +16,9 @@ RID = matching(
     "must be a resource identifier of at most 1,000 characters: ri.SERVICE.INSTANCE.TYPE.LOCATOR",
 )
 ORDER = (("id", ASC),)
+MOST_VIEWERS = 1000
 VIEWERS = at_most(
-    1000, list_of(matching(r"\*|(user|group):.{1,1000}", 'must be "*", "user:ID" or "group:ID"'))
+    MOST_VIEWERS, list_of(matching(r"\*|(user|group):.{1,1000}", 'must be "*", "user:ID" or "group:ID"'))
 )
 """Who may access an agent."""
 
@@ -55,11 +56,26 @@ def viewer(user: str) -> str:
     return f"user:{user}"
 
 
+def viewers_of(pb_form: bytes) -> list[str]:
+    """Return who may access an agent, from its stored message."""
+    message: Any = message_of(KIND, pb_form)
+    return list(message.viewers)
+
+
+def first_seen(rid: str, viewer: str) -> Document:
+    """Return the document of a new agent with one viewer."""
+    return stored(KIND, {}, _SCHEMA.check({"rid": rid}), {"viewers": [viewer]})
+
+
+def with_viewers(pb_form: bytes, viewers: Sequence[str]) -> Document:
+    """Return the document of an agent, from its stored message, with other viewers."""
+    checked = _SCHEMA.check(_SCHEMA.from_proto(message_of(KIND, pb_form)))
+    return stored(KIND, {}, checked, {"viewers": sorted(viewers)})
+
+
 def without_viewer(pb_form: bytes, viewer: str) -> Document:
     """Return the document of an agent, from its stored message, that no longer names a viewer."""
-    message: Any = message_of(KIND, pb_form)
-    kept = [each for each in message.viewers if each != viewer]
-    return stored(KIND, {}, _SCHEMA.check(_SCHEMA.from_proto(message)), {"viewers": kept})
+    return with_viewers(pb_form, [each for each in viewers_of(pb_form) if each != viewer])
 
 
 def on_record(limit: int) -> Query:

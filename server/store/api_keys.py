@@ -27,14 +27,18 @@ class StoredKeys:
     async def add(self, document: Mapping[str, Any], older: Sequence[str] = ()) -> None:
         """Store a key in the place of the same one under its older digests.
 
-        Raises AlreadyExistsError if it is there under its new one.
+        Raises AlreadyExistsError if it is there under its new one; the older ones are gone then, too.
         """
         with translated():
+            is_new = True
             try:
                 await self._keys.insert_one(dict(document))
             except DuplicateKeyError:
-                raise AlreadyExistsError("there is such a key already") from None
+                is_new = False
+            # Also if it is there: a call before may have ended here, and one revocation must end the key.
             await self._keys.delete_many({"_id": {"$in": list(older)}})
+        if not is_new:
+            raise AlreadyExistsError("there is such a key already")
 
     async def all(self) -> list[Document]:
         """Return every key, oldest first."""

@@ -5,7 +5,16 @@ from typing import Any
 
 from server.commands.import_lines import Line
 from server.commands.pulling.source import Source
-from server.commands.pulling.system import Page, Position, System, items_of, line_of, repeated, text_of
+from server.commands.pulling.system import (
+    Page,
+    Position,
+    System,
+    is_count,
+    items_of,
+    line_of,
+    repeated,
+    text_of,
+)
 from server.commands.pulling.target import Target
 from server.records import agent
 from server.records.agent_session import KIND
@@ -21,7 +30,7 @@ async def _pages(
 ) -> AsyncIterator[Page]:
     token: str | None = position["token"] if position else None
     seen: int = position["seen"] if position else 0
-    viewer = f"user:{owner['user_id']}"
+    viewer = agent.viewer(owner["user_id"])
     while True:
         parameters: dict[str, str | int] = {"preview": "true", "pageSize": PAGE_SIZE}
         page = await source.page(PATH, parameters | ({"pageToken": token} if token else {}))
@@ -38,17 +47,16 @@ async def _pages(
 
 
 async def _agents(items: list[Any], target: Target, viewer: str, seen: int) -> list[Line]:
-    """Return lines that put the sessions' agents on record, with the user among their viewers.
+    """Put the sessions' agents on record, with the user among their viewers.
 
-    The source lists only what the user can access; the user keeps that access.
+    The source lists only what the user can access; the user keeps that access.  Returns lines for an
+    import to refuse: of agents that would have too many viewers.
     """
-    lines = []
-    for rid in sorted({_rid(item) for item in items} - {""}):
-        viewers = await target.viewers(rid)
-        if viewer not in viewers and "*" not in viewers:
-            owner = {"viewers": sorted((*viewers, viewer))}
-            lines.append(line_of(PATH, seen + 1, agent.KIND, owner, text_of({"rid": rid})))
-    return lines
+    return [
+        line_of(PATH, seen + 1, agent.KIND, {"viewers": crowd}, text_of({"rid": rid}))
+        for rid in sorted({_rid(item) for item in items} - {""})
+        if (crowd := await target.admit(rid, viewer))
+    ]
 
 
 def _rid(item: Any) -> str:
@@ -58,4 +66,4 @@ def _rid(item: Any) -> str:
         return ""
 
 
-SYSTEM = System(KIND, _pages)
+SYSTEM = System(KIND, _pages, places={"token": lambda token: type(token) is str, "seen": is_count})

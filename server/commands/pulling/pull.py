@@ -12,7 +12,7 @@ from server import audit
 from server.app import KINDS
 from server.commands.bars import bar
 from server.commands.import_lines import Line, Report, import_lines
-from server.commands.importing import IMPORTABLE
+from server.commands.importing import IMPORTABLE, told
 from server.commands.pulling import agent_session, robot_session, session, user_session
 from server.commands.pulling.source import Access, RefusedError, Source
 from server.commands.pulling.state import State
@@ -76,7 +76,7 @@ class _Run:
         self._moved = False
 
     async def run(self, settings: Settings | None) -> None:
-        position = self._state.read(self._report)
+        position = self._state.read(self._report, self._wanted.system.places)
         self._earlier.stored, self._earlier.refused = self._report.stored, self._report.refused
         if position is not None:
             self._tell(f"goes on after {self._report.stored:,} records, by {self._state.path}")
@@ -110,7 +110,7 @@ class _Run:
             self._progress.advance(self._task)
 
     def _refuse(self, line: Line, error: FieldError) -> None:
-        self._tell(f"{line.source}:{line.number}{_id_in(line)}: {error}")
+        self._tell(f"{line.source}:{line.number}{_id_in(line)}: {told(error)}")
 
     def _tell(self, text: str) -> None:
         # The source's own text must not command the terminal.

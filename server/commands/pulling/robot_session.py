@@ -7,7 +7,16 @@ import httpx
 
 from server.commands.import_lines import Line
 from server.commands.pulling.source import RefusedError, Source
-from server.commands.pulling.system import Page, Position, System, items_of, line_of, repeated, text_of
+from server.commands.pulling.system import (
+    Page,
+    Position,
+    System,
+    is_count,
+    items_of,
+    line_of,
+    repeated,
+    text_of,
+)
 from server.commands.pulling.target import Target
 from server.records import robot
 from server.records.fields import XID
@@ -78,4 +87,4 @@ async def _messages(source: Source, session: Any) -> list[Any]:
         parameters["before"] = before
 
 
-SYSTEM = System(KIND, _pages, ("storyden-session",))
+SYSTEM = System(KIND, _pages, ("storyden-session",), {"path": _LISTS.__contains__, "page": is_count})

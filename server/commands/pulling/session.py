@@ -4,7 +4,16 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from server.commands.pulling.source import Source
-from server.commands.pulling.system import Page, Position, System, items_of, line_of, repeated, text_of
+from server.commands.pulling.system import (
+    Page,
+    Position,
+    System,
+    is_count,
+    items_of,
+    line_of,
+    repeated,
+    text_of,
+)
 from server.commands.pulling.target import Target
 from server.records.kind import Owner
 from server.records.session import KIND
@@ -31,4 +40,4 @@ async def _pages(source: Source, _: Target, owner: Owner, position: Position | N
         yield Page(lines, {"offset": offset})
 
 
-SYSTEM = System(KIND, _pages)
+SYSTEM = System(KIND, _pages, places={"offset": is_count})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from server.commands.import_lines import Report
-from server.commands.pulling.system import Position
+from server.commands.pulling.system import Places, Position
 from server.settings import SettingsError
 
 
@@ -18,24 +18,30 @@ class State:
         self.path = path
         self._of = dict(of)
 
-    def read(self, report: Report) -> Position | None:
-        """Return the position that was reached and put its counts into `report`; None for a new pull."""
+    def read(self, report: Report, places: Places) -> Position | None:
+        """Return the position that was reached and put its counts into `report`; None for a new pull.
+
+        A position has `places`.  Raises SettingsError for a file that is of another pull, or of none.
+        """
         if self.path is None:
             return None
         try:
             kept = json.loads(self.path.read_bytes())
-            of, position = kept["pull"], kept["position"]
+            of, position = kept["pull"], dict(kept["position"])
             stored, refused = int(kept["stored"]), int(kept["refused"])
+            is_place = all(fits(position[name]) for name, fits in places.items())
         except FileNotFoundError:
             return None
         except OSError as error:
             raise SettingsError(f"--state: {self.path}: {error.strerror}") from None
         except (ValueError, KeyError, TypeError):
-            raise SettingsError(f"--state: {self.path} is not the state of a pull") from None
+            is_place = False
+        if not is_place:
+            raise SettingsError(f"--state: {self.path} is not the state of a pull")
         if of != self._of:
             raise SettingsError(f"--state: {self.path} is of another pull: {json.dumps(of)}")
         report.stored, report.refused = stored, refused
-        return dict(position)
+        return position
 
     def write(self, position: Position, report: Report) -> None:
         """Keep a position; everything before it is stored."""

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.commands.import_lines import Line
@@ -12,6 +12,8 @@ from server.records.kind import Kind, Owner
 
 Position = Mapping[str, Any]
 """Where a page begins, as JSON."""
+Places = Mapping[str, Callable[[Any], bool]]
+"""What a position has, and whether a value can be that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +35,24 @@ class System:
     - `kind`: what its list has; the kind's owner is what the operator names.
     - `pages`: the list from a position on.
     - `cookies`: the names of the cookie that its token may be, if it may.
+    - `places`: what its positions have; nothing, if there are none.
     """
 
     kind: Kind
     pages: Pages
     cookies: tuple[str, ...] = ()
+    places: Places = field(default_factory=dict)
 
     def headers(self, token: str, *, cookie: bool) -> dict[str, str]:
         """Return the documented headers that carry a token."""
         if cookie:
             return {"cookie": "; ".join(f"{name}={token}" for name in self.cookies)}
         return {"authorization": f"Bearer {token}"}
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value is a number of items."""
+    return type(value) is int and value >= 0
 
 
 def line_of(path: str, number: int, kind: Kind, owner: Mapping[str, Any], body: bytes) -> Line:
