@@ -76,7 +76,12 @@ class Settings(BaseSettings):
 
     mongodb_uri: SecretStr = SecretStr("mongodb://127.0.0.1:27018/?replicaSet=rollcall")
     """A replica set or sharded cluster; `rollcall up` uses its own unless this is set."""
-    mongodb_database: str = Field("rollcall", pattern=r'^[^/\\. "$\x00]+$', max_length=38)
+    mongodb_database: str = Field(
+        "rollcall",
+        pattern=r'^[^/\\. "$\x00]+$',
+        max_length=38,
+        json_schema_extra={"rule": r'text of 1 to 38 characters other than space, /, \, ., " and $'},
+    )
     """Its database."""
     mongodb_driver: Literal["motor", "pymongo"] = "motor"
     """`motor`, or `pymongo`, which new installations should choose."""

@@ -70,7 +70,7 @@ def wrong_values(schema: Any) -> list[str]:
     if one.get("type") == "boolean" or "enum" in one:
         wrong += ["perhaps", "2"]
     if "pattern" in one:
-        wrong += ["%"]
+        wrong += ["% "]
     if "maxLength" in one:
         wrong += ["x" * (one["maxLength"] + 1)]
     return wrong
@@ -156,7 +156,10 @@ ERRORS = {
     "a choice": ("ROLLCALL_LOG_LEVEL=x", "'x' is not debug, info, warning or error"),
     "a number": ("ROLLCALL_REQUEST_SECONDS=0", "'0' is not a number above 0 up to 9"),
     "a number from 0": ("ROLLCALL_JWT_LEEWAY_SECONDS=-1", "'-1' is not a number from 0 to 60"),
-    "a length": ("ROLLCALL_MONGODB_DATABASE=", "'' is not text of 1 to 38 characters"),
+    "a length": (
+        "ROLLCALL_MONGODB_DATABASE=",
+        "'' is not text of 1 to 38 characters other than space, /, \\, ., \" and $",
+    ),
     "a path": ("ROLLCALL_TLS_CERT=", "'' is not the path of a file or folder"),
     "a rate": (
         "ROLLCALL_RATE_LIMIT=5",
@@ -389,6 +392,7 @@ def written(name: str) -> str:
         return str(schema["enum"][-1])
     special = {
         "cors_origins": 'https://a.example,https://"b".example',
+        "mongodb_database": "r\N{LATIN SMALL LETTER O WITH DIAERESIS}ll#'call",
         "otlp_endpoint": "http://c.example:7",
         "trace_ratio": "0.7",
     }

@@ -8,6 +8,7 @@ import time
 import urllib.request
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import jwt
 
@@ -116,7 +117,7 @@ def keys_of(settings: Settings) -> Keys | None:
     if secret is not None and settings.jwks is not None:
         raise SettingsError("ROLLCALL_JWT_SECRET and ROLLCALL_JWKS must not both be set")
     if settings.jwks is not None:
-        if _is_url(settings.jwks) and "@" in settings.jwks:
+        if _is_url(settings.jwks) and "@" in urlsplit(settings.jwks).netloc:
             raise SettingsError("ROLLCALL_JWKS: must be a URL without a user and password")
         if not _is_url(settings.jwks):
             load_jwks(settings.jwks)
