@@ -167,7 +167,7 @@ def test_make_targets_are_there() -> None:
     assert set[str]().union(*map(make_targets, PAGES.values())) <= targets
 
 
-@pytest.mark.parametrize("path", sorted((DOCS / "images").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((DOCS / "images").glob("*.svg")), ids=lambda path: path.name)
 def test_diagram_tells_what_it_shows(path: Path) -> None:
     drawing = ET.parse(path).getroot()  # noqa: S314 # our own file
     spaces = {"svg": "http://www.w3.org/2000/svg"}
