@@ -38,7 +38,7 @@ class Plan:
     warm_seconds: int
 
 
-FULL = Plan(data.Size(2000), rounds=8, seconds=4, waves=3, warm_seconds=2)
+FULL = Plan(data.Size(2000), rounds=8, seconds=3, waves=3, warm_seconds=2)
 QUICK = Plan(data.Size(200), rounds=2, seconds=1, waves=1, warm_seconds=0)
 
 
