@@ -206,19 +206,19 @@ SESSION_UNKNOWN_METHOD = record({"detail": const("Method Not Allowed")})
 
 _ROLE = record({"badge": FLAG, "default": FLAG, "id": NAME, "name": TEXT, "colour": TEXT}, {"meta": OBJECT})
 _ACCOUNT = record(
-    {"id": XID, "joined": TIME, "handle": TEXT, "name": TEXT, "roles": array(_ROLE)},
+    {"id": NAME, "joined": TIME, "handle": TEXT, "name": TEXT, "roles": array(_ROLE)},
     {"suspended": TIME, "signature": NAME},
 )
 _ROBOT_SESSION_KEYS = {"id": XID, "createdAt": TIME, "updatedAt": TIME, "name": TEXT, "created_by": _ACCOUNT}
 _ROBOT_SESSION_OPTIONAL = {"deletedAt": TIME, "misc": OBJECT}
 _ROBOT_MESSAGE = record(
     {
-        "id": XID,
+        "id": NAME,
         "role": {"enum": ["system", "user", "assistant"]},
         "parts": array(OBJECT),
         "created_at": TIME,
     },
-    {"metadata": OBJECT, "robot": record({"id": XID, "name": TEXT}), "author": _ACCOUNT},
+    {"metadata": OBJECT, "robot": record({"id": NAME, "name": TEXT}), "author": _ACCOUNT},
 )
 ROBOT_SESSION = record(
     {
@@ -229,7 +229,7 @@ ROBOT_SESSION = record(
                 "results": {"type": "integer", "minimum": 0, "maximum": 100},
                 "messages": array(_ROBOT_MESSAGE, 100),
             },
-            {"next_before": XID},
+            {"next_before": NAME},
         ),
     },
     _ROBOT_SESSION_OPTIONAL,
