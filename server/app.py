@@ -18,7 +18,7 @@ from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
-from server.health import LIVE
+from server.health import LIVE, bracketed
 from server.interceptors import chain
 from server.observability import metrics as observed
 from server.observability import pulse
@@ -210,8 +210,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> str:
     """Return the address that the server will listen on; raise SettingsError if it cannot."""
-    host = f"[{settings.grpc_host}]" if ":" in settings.grpc_host else settings.grpc_host
-    address = f"{host}:{settings.grpc_port}"
+    address = f"{bracketed(settings.grpc_host)}:{settings.grpc_port}"
     credentials = tls.server_credentials_of(settings)
     try:
         if credentials is None:

@@ -53,5 +53,9 @@ def _channel(settings: Settings, server_name: str) -> grpc.Channel:
 
 def reachable(host: str) -> str:
     """Return the address by which this machine reaches a server that listens on `host`."""
-    loopback = _LOOPBACKS.get(host, host)
-    return f"[{loopback}]" if ":" in loopback else loopback
+    return bracketed(_LOOPBACKS.get(host, host))
+
+
+def bracketed(host: str) -> str:
+    """Return a host as it stands before a port (RFC 3986, section 3.2.2)."""
+    return f"[{host}]" if ":" in host else host

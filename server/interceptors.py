@@ -2,8 +2,9 @@
 
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -46,7 +47,8 @@ def chain(
     """
 
     def observing(method: str) -> Within:
-        return _Observer(method, metrics.of(method, contracts.get(method, TYPED))).observing
+        counted = metrics.of(method, contracts.get(method, TYPED))
+        return partial(_Observed, method, counted, is_health=method.startswith("/grpc.health."))
 
     mask = Interceptor("mask", _masked_coroutine, _masked_generator)
     observe = _around("observe", observing)
@@ -71,7 +73,7 @@ def _spanning(tracer: "Tracer") -> Callable[[str], Within | None]:
     from server.observability import call_spans  # noqa: PLC0415 # the extra `otel`
 
     def spanning(method: str) -> Within | None:
-        return call_spans.CallSpans(tracer, method).spanning if method.startswith(call_spans.PREFIX) else None
+        return partial(call_spans.Spanned, tracer, method) if method.startswith(call_spans.PREFIX) else None
 
     return spanning
 
@@ -140,42 +142,38 @@ def _masked_generator(_: str, behavior: Behavior) -> Behavior:
     return call
 
 
-class _Observer:
-    """Counts, times and logs the calls of one method; a call is one line, without personal data.
+class _Observed:
+    """A block that counts, times and logs a call; a call is one line, without personal data.
 
     Proxies ask for health every second: that is a line only if it goes wrong.
     """
 
-    def __init__(self, method: str, metrics: MethodMetrics) -> None:
-        self._method = method
-        self._is_health = method.startswith("/grpc.health.")
-        self._metrics = metrics
+    __slots__ = ("_context", "_is_health", "_method", "_metrics", "_started")
 
-    @contextmanager
-    def observing(self, context: Context) -> Iterator[None]:
-        """Observe the call inside."""
-        started = time.perf_counter()
+    def __init__(self, method: str, metrics: MethodMetrics, context: Context, *, is_health: bool) -> None:
+        self._method = method
+        self._is_health = is_health
+        self._metrics = metrics
+        self._context = context
+        self._started = time.perf_counter()
+
+    def __enter__(self) -> None:
         self._metrics.began()
-        raised: BaseException | None = None
-        try:
-            yield
-        except BaseException as error:
-            raised = error
-            raise
-        finally:
-            code = outcome(raised, context)
-            seconds = time.perf_counter() - started
-            self._metrics.ended()
-            self._metrics.count(code)
-            self._metrics.observe(seconds)
-            say = log.debug if self._is_health and code in _USUAL else log.info
-            say(
-                "call",
-                method=self._method,
-                code=code,
-                ms=round(seconds * 1000, 3),
-                request_id=request_id(metadata_of(context)),
-            )
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        code = outcome(error, self._context)
+        seconds = time.perf_counter() - self._started
+        self._metrics.ended()
+        self._metrics.count(code)
+        self._metrics.observe(seconds)
+        say = log.debug if self._is_health and code in _USUAL else log.info
+        say(
+            "call",
+            method=self._method,
+            code=code,
+            ms=round(seconds * 1000, 3),
+            request_id=request_id(metadata_of(self._context)),
+        )
 
 
 def _coroutine_within(block: Within, behavior: Behavior) -> Behavior:

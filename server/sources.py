@@ -110,11 +110,7 @@ def _environment(known: Collection[str]) -> dict[str, Given]:
 
 
 def _dotenv(known: Collection[str]) -> dict[str, Given]:
-    if DOTENV.is_dir():  # some virtual environments have this name
-        return {}
-    text = _text(DOTENV, str(DOTENV))
-    if text is None:
-        return {}
+    text = _dotenv_text()
     bindings = list(parse_stream(StringIO(text)))
     wrong = next((binding for binding in bindings if binding.error), None)
     if wrong is not None:
@@ -144,8 +140,12 @@ def pull_token() -> str:
     held = os.environ.get(PULL_TOKEN_VARIABLE)
     if held is not None:
         return held
-    text = None if DOTENV.is_dir() else _text(DOTENV, str(DOTENV))
-    return dotenv_values(stream=StringIO(text or "")).get(PULL_TOKEN_VARIABLE) or ""
+    return dotenv_values(stream=StringIO(_dotenv_text())).get(PULL_TOKEN_VARIABLE) or ""
+
+
+def _dotenv_text() -> str:
+    """Return what `.env` holds, "" if there is none: some virtual environments have its name."""
+    return "" if DOTENV.is_dir() else _text(DOTENV, str(DOTENV)) or ""
 
 
 def _dotenv_origin(binding: Binding) -> Origin:

@@ -117,10 +117,10 @@ def keys_of(settings: Settings) -> Keys | None:
     if secret is not None and settings.jwks is not None:
         raise SettingsError("ROLLCALL_JWT_SECRET and ROLLCALL_JWKS must not both be set")
     if settings.jwks is not None:
-        if _is_url(settings.jwks) and "@" in urlsplit(settings.jwks).netloc:
-            raise SettingsError("ROLLCALL_JWKS: must be a URL without a user and password")
         if not _is_url(settings.jwks):
             load_jwks(settings.jwks)
+        elif "@" in urlsplit(settings.jwks).netloc:
+            raise SettingsError("ROLLCALL_JWKS: must be a URL without a user and password")
         return Jwks(settings.jwks)
     if secret is not None:
         return SharedSecret(secret)

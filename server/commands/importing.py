@@ -14,7 +14,7 @@ from rich.progress import (
 
 from server import demo
 from server.app import KINDS
-from server.commands.bars import bar
+from server.commands.bars import bar, printable, tell
 from server.commands.import_lines import Line, Report, import_lines
 from server.errors import shortened
 from server.records import robot_message
@@ -43,9 +43,7 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
         task = progress.add_task("import", total=_total(files))
 
         def refuse(line: Line, error: FieldError) -> None:
-            progress.console.print(
-                f"{line.source}:{line.number}: {told(error)}", markup=False, highlight=False, soft_wrap=True
-            )
+            tell(progress, f"{line.source}:{line.number}: {told(error)}")
             if strict:
                 raise StrictError
 
@@ -61,8 +59,7 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
 
 def told(error: FieldError) -> str:
     """Return what is wrong with a line, for a terminal: a key of the file may be long, or control it."""
-    where = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in shortened(error.json_path))
-    return f"{where or 'record'}: {error.rule}"
+    return f"{printable(shortened(error.json_path)) or 'record'}: {error.rule}"
 
 
 def import_demo(settings: Settings) -> None:

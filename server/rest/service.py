@@ -102,9 +102,7 @@ async def _all_but_last(chunks: Chunks, limits: Limits, context: Context, held: 
         chunk, last = await limits.run(context, anext(chunks), begun=True)
         if last:
             return chunk
-        rest = _http_body(await _all_but_end(chunk, context, held))
-        with cancelled_if_gone():
-            await context.write(rest)
+        await _write(await _all_but_end(chunk, context, held), context)
 
 
 async def _all_but_end(data: bytes, context: Context, held: Held | None) -> bytes:
@@ -113,9 +111,13 @@ async def _all_but_end(data: bytes, context: Context, held: Held | None) -> byte
         held.is_now(len(data))
     end_ = (len(data) - 1) // CHUNK_BYTES * CHUNK_BYTES
     for start in range(0, end_, CHUNK_BYTES):
-        with cancelled_if_gone():
-            await context.write(_http_body(data[start : start + CHUNK_BYTES]))
+        await _write(data[start : start + CHUNK_BYTES], context)
     return data[end_:] if end_ else data
+
+
+async def _write(part: bytes, context: Context) -> None:
+    with cancelled_if_gone():
+        await context.write(_http_body(part))
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from server import audit
 from server.app import KINDS
-from server.commands.bars import bar
+from server.commands.bars import bar, printable, tell
 from server.commands.import_lines import Line, Report, import_lines
 from server.commands.importing import IMPORTABLE, told
 from server.commands.pulling import agent_session, robot_session, session, user_session
@@ -113,9 +113,7 @@ class _Run:
         self._tell(f"{line.source}:{line.number}{_id_in(line)}: {told(error)}")
 
     def _tell(self, text: str) -> None:
-        # The source's own text must not command the terminal.
-        shown = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
-        self._progress.console.print(shown, markup=False, highlight=False, soft_wrap=True)
+        tell(self._progress, printable(text))
 
 
 def _id_in(line: Line) -> str:

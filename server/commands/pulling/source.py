@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -87,23 +87,17 @@ class Source:
                 raise ValueError("is not an object")
             return page
 
-        return await self._get(path, parameters, read, PAGE_BYTES)
+        return await self._tried(path, lambda: self._once(path, parameters, read, PAGE_BYTES))
 
     async def whole(self, path: str, read: Callable[[Body], T]) -> T:
         """Return what `read` makes of the body, of any size; its ValueError means another try."""
-        return await self._get(path, {}, read, None)
+        return await self._tried(path, lambda: self._once(path, {}, read, None))
 
-    async def _get(
-        self,
-        path: str,
-        parameters: Mapping[str, str | int],
-        read: Callable[[Body], T],
-        most: int | None,
-    ) -> T:
+    async def _tried(self, path: str, once: Callable[[], Awaitable[T]]) -> T:
         pause = FIRST_PAUSE_SECONDS
         for left in range(self._access.tries - 1, -1, -1):
             try:
-                return await self._once(path, parameters, read, most)
+                return await once()
             except _AgainError as error:
                 wait = pause if error.after is None else error.after
                 if wait > LONGEST_WAIT_SECONDS:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Protocol
 
+from server.commands.import_lines import Puts
 from server.records import agent
 from server.records.kind import PB, Document, Kind
 from server.store.driver import Connection
@@ -11,11 +12,8 @@ from server.store.reads import Reads
 from server.store.writes import Creation, ExistsError, StaleError, Writes
 
 
-class Target(Protocol):
+class Target(Puts, Protocol):
     """Where records go."""
-
-    async def put(self, kind: Kind, documents: Sequence[Document]) -> None:
-        """Upsert documents."""
 
     async def admit(self, rid: str, viewer: str) -> list[str]:
         """Let a viewer access an agent, which need not be on record.
