@@ -155,11 +155,6 @@ def agent_session(name: str, agent: str, updated: str = LONG_AGO, expires: str =
     }
 
 
-def fetch(service: Stack, path: str, token: str | None = None, **options: Any) -> httpx.Response:
-    """Call a path through Envoy."""
-    return service.get(path, token, **options)
-
-
 def audited(stderr: str | bytes) -> dict[str, Any]:
     """Return the one audit line of a command, without its time."""
     said: dict[str, Any]
@@ -261,7 +256,7 @@ class Parts:
     def answers(self) -> bool:
         """Return whether a list comes from the store through all parts."""
         try:
-            return fetch(self.service, "/session", self.service.token("probe")).status_code == httpx.codes.OK
+            return self.service.get("/session", self.service.token("probe")).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 

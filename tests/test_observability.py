@@ -23,7 +23,6 @@ from server.observability.supervised import Supervised
 from server.records.caller import READ
 from server.settings import Settings
 from server.store import driver
-from tests.parts import fetch
 from tests.stack import Stack, free_port, running_stack
 
 WORKERS = 2
@@ -122,7 +121,7 @@ def test_calls_that_a_rate_limit_refuses_are_counted(watched: tuple[Stack, str])
     stack, metrics = watched
     token = stack.token("greedy")
     # Each worker counts for itself.
-    assert 429 in [fetch(stack, "/session", token).status_code for _ in range(WORKERS * LIMIT + 1)]
+    assert 429 in [stack.get("/session", token).status_code for _ in range(WORKERS * LIMIT + 1)]
     await_sample(metrics, 1, "rollcall_limited_calls_total", whose="caller")
 
 

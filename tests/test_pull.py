@@ -35,7 +35,6 @@ from tests.parts import (
     agent_rid,
     agent_session,
     audited,
-    fetch,
     line,
     session,
     user_session,
@@ -101,7 +100,7 @@ def good(service: Stack, kind: str, url: str, token: str, *options: str) -> str:
 
 
 def raw(service: Stack, path: str, sub: str = "ada") -> bytes:
-    answer = fetch(service, path, key_of(service, sub))
+    answer = service.get(path, key_of(service, sub))
     assert answer.status_code == 200, answer.text
     return answer.content
 
@@ -162,7 +161,7 @@ def some_sessions(service: Stack, count: int) -> str:
 
 
 def sessions_of(service: Stack, tenant: str) -> bytes:
-    return fetch(service, "/sessions?limit=1000", service.token("x", tenant)).content
+    return service.get("/sessions?limit=1000", service.token("x", tenant)).content
 
 
 def asked(front: Live) -> list[str]:
@@ -329,8 +328,8 @@ def page_of(items: Sequence[Body]) -> Answer:
 
 def test_a_page_that_ends_early_is_not_the_end(old: Stack, new: Stack, front: Live) -> None:
     tenant = some_sessions(old, 5)
-    oldest_first = fetch(
-        old, "/sessions?limit=2&sort_by=created_at&direction=asc", old.token("x", tenant)
+    oldest_first = old.get(
+        "/sessions?limit=2&sort_by=created_at&direction=asc", old.token("x", tenant)
     ).json()
     front.answers = [page_of(oldest_first["items"])]
     good(new, "session", front.url, old.token("x", tenant), "--developer-id", tenant)
@@ -376,7 +375,7 @@ def test_nothing_of_half_a_users_list_is_stored(new: Stack, front: Live) -> None
         done = pull(new, "user_session", front.url, "t", "--user-id", user, "--tries", "1")
         assert done.exit_code == 1
         assert "pulled 0 records" in done.stderr
-    assert fetch(new, "/session", new.token(user)).content == b"[]"
+    assert new.get("/session", new.token(user)).content == b"[]"
 
 
 def test_a_deleted_session_comes_without_its_messages(new: Stack, front: Live) -> None:
@@ -404,7 +403,7 @@ def test_who_could_see_an_agent_still_can(old: Stack, new: Stack) -> None:
     old.load(*(line("agent_session", agent_session(name, name), **owner) for name in names))
     token = old.token(user, scopes=[SCOPE], client_id="c")
     good(new, "agent_session", old.rest, token, "--user-id", user, "--client-id", "c")
-    assert len(fetch(new, FOUNDRY, new.token(user, scopes=[SCOPE], client_id="c")).json()["data"]) == 3
+    assert len(new.get(FOUNDRY, new.token(user, scopes=[SCOPE], client_id="c")).json()["data"]) == 3
     exported = map(json.loads, new.command("export", "agent").stdout.splitlines())
     viewers = {each["body"]["rid"]: each["owner"]["viewers"] for each in exported}
     assert [viewers[agent_rid(name)] for name in names] == [

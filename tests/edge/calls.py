@@ -6,8 +6,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.edge.proxies import TLS, Edge
+from tests.edge.proxies import Edge
 from tests.parts import wait_until
+from tests.stack import PLAIN
 
 REST = "/rollcall.v1.RestService/"
 
@@ -24,7 +25,7 @@ class Calls:
         """Return the names of the methods called; waits until all that was sent before is in the log."""
         # A path of the pages that nobody else calls.
         last = str(uuid.uuid4())
-        httpx.get(f"http://127.0.0.1:{self._edge.port}/docs/{last}", verify=TLS)
+        httpx.get(f"http://127.0.0.1:{self._edge.port}/docs/{last}", verify=PLAIN)
         wait_until(lambda: "GetDocsFile" in self._methods())
         return [method for method in self._methods() if method != "GetDocsFile"]
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,15 +15,12 @@ from server.embedded.child import Child
 from server.embedded.envoy import write_config
 from server.settings import Settings, load
 from tests.parts import wait_until
-from tests.stack import Stack, free_port
+from tests.stack import PLAIN, Stack, free_port
 
 ROOT = Path(__file__).parents[2]
 ENVOY = str(Path(sys.executable).with_name("envoy"))
 SECONDS = 2
 """Each limit of an impatient Envoy, of headers, requests, streams and connections; shipped, 10 to 300."""
-
-TLS = ssl.create_default_context()
-"""Read once: clients without one read the machine's certificates for every call."""
 
 Change = Callable[[Any], None]
 
@@ -51,12 +47,12 @@ class Edge:
     def answers(self) -> bool:
         """Return whether a caller with a new connection is served, from the store."""
         url = f"http://127.0.0.1:{self.port}/session"
-        return httpx.get(url, headers=dict([self.authorization()]), timeout=10, verify=TLS).is_success
+        return httpx.get(url, headers=dict([self.authorization()]), timeout=10, verify=PLAIN).is_success
 
     def stat(self, name: str) -> int:
         """Return one of Envoy's counters or gauges, 0 if it has never been counted."""
         text = httpx.get(
-            f"http://127.0.0.1:{self._admin}/stats", params={"filter": f"^{name}$"}, verify=TLS
+            f"http://127.0.0.1:{self._admin}/stats", params={"filter": f"^{name}$"}, verify=PLAIN
         ).text
         return int(text.rpartition(":")[2] or 0)
 
@@ -113,7 +109,7 @@ def running_edge(
 def _is_live(child: Child, admin: int) -> bool:
     child.check()
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(f"http://127.0.0.1:{admin}/ready", verify=TLS).is_success
+        return httpx.get(f"http://127.0.0.1:{admin}/ready", verify=PLAIN).is_success
     return False
 
 

@@ -10,11 +10,11 @@ import pytest
 from hyperframe.frame import RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
 from tests.edge.http2 import Http2, data
-from tests.edge.proxies import SECONDS, TLS, Edge, running_edge
+from tests.edge.proxies import SECONDS, Edge, running_edge
 from tests.edge.wire import connect, exchange, get, received
 from tests.faults.report import ALL
 from tests.parts import wait_until
-from tests.stack import Stack
+from tests.stack import PLAIN, Stack
 
 MEGABYTE = 1 << 20
 HEAP = 64 * MEGABYTE
@@ -48,7 +48,7 @@ def test_headers_over_the_limit_are_refused(edge: Edge, name: str) -> None:
 def test_a_get_with_ten_megabytes_is_refused_and_the_memory_is_flat(edge: Edge, chunked: bool) -> None:
     body: Any = (b"x" * MEGABYTE for _ in range(10)) if chunked else b"x" * 10 * MEGABYTE
     before = edge.megabytes()
-    answer = httpx.request("GET", f"http://127.0.0.1:{edge.port}/session", content=body, verify=TLS)
+    answer = httpx.request("GET", f"http://127.0.0.1:{edge.port}/session", content=body, verify=PLAIN)
     assert (answer.status_code, answer.json()) == (413, PAYLOAD)
     assert edge.megabytes() < before + GROWTH_MB
     assert edge.answers()

@@ -3,14 +3,11 @@
 import pytest
 
 from tests.faults import report
+from tests.summary import conclude
 
 collect_ignore_glob = [] if report.ALL else ["all_*.py", "test_all_*.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not report.ALL or not report.rows:
-        return
-    report.PATH.parent.mkdir(exist_ok=True)
-    report.PATH.write_text(f"{report.table()}\n")
-    terminalreporter.section("faults")
-    terminalreporter.write_line(report.table())
+    if report.ALL and report.rows:
+        conclude(terminalreporter, "faults", report.table(), report.PATH)

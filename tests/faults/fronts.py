@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,6 +14,7 @@ from server.embedded import mongod
 from tests.faults.house import channel_to, token_of
 from tests.faults.waiting import START_SECONDS
 from tests.parts import uid
+from tests.stack import PLAIN
 
 PAGE = 500
 CLEAN = {
@@ -23,7 +23,6 @@ CLEAN = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 _CLEAN_STATUSES = {429, 503, 504}
-_TLS = ssl.create_default_context()
 
 
 class CleanError(Exception):
@@ -144,5 +143,5 @@ async def stub_at(port: int, tenant: str) -> AsyncIterator[Stub]:
 @contextlib.asynccontextmanager
 async def rest_at(port: int, tenant: str, *, breaks: bool) -> AsyncIterator[Rest]:
     base = f"http://{mongod.HOST}:{port}"
-    async with stub_at(port, tenant) as stub, httpx.AsyncClient(base_url=base, verify=_TLS) as client:
+    async with stub_at(port, tenant) as stub, httpx.AsyncClient(base_url=base, verify=PLAIN) as client:
         yield Rest(client, stub, token_of(tenant), breaks=breaks)

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.summary import markdown
+
 ALL = os.environ.get("ROLLCALL_FAULTS") == "all"
 """Whether every fault is tried, or the quick half alone."""
 PATH = Path(__file__).parents[2] / ".build" / "faults.md"
@@ -48,8 +50,7 @@ blocked: list[float] = []
 
 def table() -> str:
     """Return the rows as Markdown."""
-    lines = [HEADS, ["---", *["---:"] * (len(HEADS) - 1)], *(row.cells() for row in rows)]
-    rendered = [f"| {' | '.join(line)} |" for line in lines]
+    rendered = markdown(HEADS, (row.cells() for row in rows))
     if blocked:
-        rendered += ["", f"No event loop stood longer than {max(blocked) * 1000:.0f} ms."]
-    return "\n".join(rendered)
+        rendered += f"\n\nNo event loop stood longer than {max(blocked) * 1000:.0f} ms."
+    return rendered

@@ -3,17 +3,14 @@
 import pytest
 
 from tests.fuzz import report
+from tests.summary import conclude
 
 collect_ignore_glob = [] if report.ALL else ["test_all_*.py"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not report.ALL or not report.rows:
-        return
-    report.PATH.parent.mkdir(exist_ok=True)
-    report.PATH.write_text(f"{report.table()}\n")
-    terminalreporter.section("fuzz")
-    terminalreporter.write_line(report.table())
+    if report.ALL and report.rows:
+        conclude(terminalreporter, "fuzz", report.table(), report.PATH)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

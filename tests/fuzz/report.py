@@ -10,6 +10,8 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, settings
 
+from tests.summary import markdown
+
 ALL = os.environ.get("ROLLCALL_FUZZ") == "all"
 """Whether all inputs are tried, or the few that every test run has time for."""
 PATH = Path(__file__).parents[2] / ".build" / "fuzz.md"
@@ -87,5 +89,4 @@ def table() -> str:
         total.unexpected += row.unexpected
         total.unmasked += row.unmasked
         total.seconds += row.seconds
-    lines = [HEADS, ["---", *["---:"] * (len(HEADS) - 1)], *(row.cells() for row in (*rows, total))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown(HEADS, (row.cells() for row in (*rows, total)))

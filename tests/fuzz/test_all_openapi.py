@@ -19,7 +19,6 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.fuzz.report import Row, fuzzing, tries
 from tests.fuzz.verdict import MAX_TEXT, quiet_log, unmasked
-from tests.parts import fetch
 from tests.services import kit
 from tests.stack import Stack
 
@@ -63,7 +62,7 @@ class Api:
 
 @pytest.fixture(scope="module")
 def api(stack: Stack) -> Iterator[Api]:
-    document = fetch(stack, "/openapi.json").json()
+    document = stack.get("/openapi.json").json()
     schema = schemathesis.openapi.from_dict(document)
     operations = tuple(cast("Any", found).ok() for found in schema.get_all_operations())
     assert len(operations) > 40

@@ -14,7 +14,6 @@ from rollcall.v1 import session_pb2
 
 from tests.fuzz.report import Row, fuzzing, tries
 from tests.fuzz.verdict import quiet_log, unmasked
-from tests.parts import fetch
 from tests.services import kit
 from tests.stack import Stack
 
@@ -105,5 +104,5 @@ def test_a_call_without_a_whole_message_harms_nobody(wire: Wire, door: int, path
 
 @pytest.mark.parametrize("name", ["%", "a!b", "'`^|~#$&*+", "x-bin", "a_b", "a.b"])
 def test_a_header_that_cannot_be_metadata_is_nothing_to_a_documented_path(stack: Stack, name: str) -> None:
-    answer = fetch(stack, "/session", stack.token(f"u-{name}"), headers={name: "!!!"})
+    answer = stack.get("/session", stack.token(f"u-{name}"), headers={name: "!!!"})
     assert (answer.status_code, answer.json()) == (200, [])

@@ -15,7 +15,6 @@ from rollcall.v1 import session_pb2
 from tests.fuzz import wild
 from tests.fuzz.report import fuzzing, tries
 from tests.fuzz.verdict import DELIBERATE, quiet_log
-from tests.parts import fetch
 from tests.services import kit
 from tests.stack import Stack
 
@@ -109,10 +108,10 @@ def found_by_its_own_key_alone(stack: Stack, key: str, value: Any) -> None:
     assert [each.id for each in owner(request).sessions] == [created.id]
 
     query = quote(json.dumps({key: value}))
-    answer = fetch(stack, f"/sessions?metadata_filter={query}", owner.token)
+    answer = stack.get(f"/sessions?metadata_filter={query}", owner.token)
     assert [each["id"] for each in answer.json()["items"]] == [created.id]
     if value == "plain":
-        answer = fetch(stack, f"/sessions?metadata_filter.{quote(key)}={value}", owner.token)
+        answer = stack.get(f"/sessions?metadata_filter.{quote(key)}={value}", owner.token)
         assert [each["id"] for each in answer.json()["items"]] == [created.id]
     with fuzzing("operator injection") as row:
         for _ in range(3):

@@ -22,7 +22,6 @@ from tests.parts import (
     Parts,
     agent_line,
     agent_session,
-    fetch,
     line,
     robot,
     robot_session,
@@ -93,7 +92,7 @@ def call(parts: Parts, path: str) -> tuple[httpx.Response, float]:
     """Return the answer and how long it took."""
     token = parts.service.token("ada", scopes=[SCOPE], permissions=[ROBOTS], client_id="c")
     begun = time.monotonic()
-    return fetch(parts.service, path, token), time.monotonic() - begun
+    return parts.service.get(path, token), time.monotonic() - begun
 
 
 def call_all(parts: Parts) -> Answers:
@@ -204,7 +203,7 @@ def test_a_list_of_40_mb_arrives_whole_while_memory_stays_small(parts: Parts) ->
     call_all(parts)
     with watched_memory(parts, "envoy", "serve") as growth:
         token = parts.service.token("large")
-        response = fetch(parts.service, "/session", token, headers={"accept-encoding": "identity"})
+        response = parts.service.get("/session", token, headers={"accept-encoding": "identity"})
     assert len(response.content) > 40 * MEGABYTE
     assert response.json() == LARGE
     # What has sent 40 MB has grown: the watch was on what answers.

@@ -18,7 +18,6 @@ from tests.parts import (
     account,
     agent_line,
     agent_session,
-    fetch,
     line,
     message,
     moment,
@@ -69,7 +68,7 @@ def anybody(service: Stack, sub: str = "ada", tenant: str | None = None) -> str:
 
 
 def get(service: Stack, path: str, sub: str = "ada", tenant: str | None = None) -> httpx.Response:
-    return fetch(service, path, anybody(service, sub, tenant))
+    return service.get(path, anybody(service, sub, tenant))
 
 
 def expect(response: httpx.Response, status: int, body: object, content_type: str = JSON) -> None:
@@ -934,7 +933,7 @@ def test_unknown_parameters_are_ignored_whatever_their_bytes(service: Stack, pat
 )
 def test_credentials_are_judged_before_parameters_and_ids(service: Stack, path: str) -> None:
     for token in (None, "bad"):
-        assert fetch(service, path, token).status_code == (403 if "/sessions?limit" in path else 401)
+        assert service.get(path, token).status_code == (403 if "/sessions?limit" in path else 401)
 
 
 @pytest.mark.parametrize(
@@ -942,11 +941,11 @@ def test_credentials_are_judged_before_parameters_and_ids(service: Stack, path: 
     ["/robots/sessions?account_id=x", "/robots/nope", "/robots/sessions/nope", "/robots", "/api/robots"],
 )
 def test_permissions_are_judged_before_parameters_and_ids(service: Stack, path: str) -> None:
-    expect_problem(fetch(service, path, service.token("ada", scopes=[SCOPE])), 403, "permission-denied")
+    expect_problem(service.get(path, service.token("ada", scopes=[SCOPE])), 403, "permission-denied")
 
 
 def test_the_scope_is_judged_before_parameters(service: Stack) -> None:
-    response = fetch(service, "/api/v2/aipAgents/agents/allSessions?pageSize=0", service.token("ada"))
+    response = service.get("/api/v2/aipAgents/agents/allSessions?pageSize=0", service.token("ada"))
     assert foundry_error(response) == (403, "PERMISSION_DENIED", "GetAllSessionsAgentsPermissionDenied", {})
 
 
@@ -967,13 +966,13 @@ def test_an_unknown_path_is_answered_in_the_words_of_its_system(service: Stack, 
         "/sessionsx",
         "/%ff",
     ):
-        expect(fetch(service, path, token), 404, ROUTE_NOT_FOUND)
+        expect(service.get(path, token), 404, ROUTE_NOT_FOUND)
     for path in ("/sessions/x", "/api/sessions/x", "/sessions/a/b"):
-        expect(fetch(service, path, token), 404, {"detail": "Not Found"})
+        expect(service.get(path, token), 404, {"detail": "Not Found"})
     for path in ("/robots/a/b", "/api/robots/a/b", "/robots/sessions/a/b"):
-        expect_problem(fetch(service, path, token), 404, "not-found")
+        expect_problem(service.get(path, token), 404, "not-found")
     for path in ("/api/v2/", "/api/v2/x", "/api/v2/aipAgents/agents", "/api/v2/aipAgents/agents/allsessions"):
-        assert foundry_error(fetch(service, path, token)) == (404, "NOT_FOUND", "Default:NotFound", {})
+        assert foundry_error(service.get(path, token)) == (404, "NOT_FOUND", "Default:NotFound", {})
 
 
 @pytest.mark.parametrize("method", METHODS)
