@@ -162,8 +162,9 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     """
     traces = _traces_of(settings)
     pool = StorePool() if observed.are_served(settings) else None
-    connection = driver.connect(settings, _listeners(pool, traces))
-    reads = Reads(connection.database)
+    # A trace has what the driver says of its commands.
+    connection = driver.connect(settings, _listeners(pool, traces), pages=traces is None)
+    reads = Reads(connection.database, connection.direct)
     health = HealthServicer()
     metrics = observed.call_metrics()
     activity = Activity(metrics)

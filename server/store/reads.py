@@ -16,8 +16,9 @@ from pymongo.asynchronous.database import AsyncDatabase
 from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
 from server.store.cancellation import Cancellation
+from server.store.direct import Direct
 from server.store.driver import start_snapshot
-from server.store.failures import translated
+from server.store.failures import remaining, translated
 from server.store.tallies import TALLIES
 
 BATCH_BYTES = 1 << 20
@@ -40,8 +41,9 @@ class _NamedCursor:
 class Reads:
     """Lists, single records and counts."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], direct: Direct | None = None) -> None:
         self._database = database
+        self._direct = direct
         self._cancellation = Cancellation(database)
 
     async def ping(self) -> None:
@@ -53,8 +55,10 @@ class Reads:
         """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
         if query.limit == 0:
             return []
-        with translated():
-            rows = await self._take(self._cursor(query, (form, *also)), query.limit)
+        rows = await self._directly(query, (form, *also)) if at_once(query) else None
+        if rows is None:
+            with translated():
+                rows = await self._take(self._cursor(query, (form, *also)), query.limit)
         return await self._complete(query, rows, form)
 
     async def stream(self, query: Query, form: str) -> AsyncIterator[tuple[list[bytes], bool]]:
@@ -160,6 +164,23 @@ class Reads:
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
 
+    async def _directly(self, query: Query, fields: Sequence[str]) -> Rows | None:
+        """Return a page without the driver; None if only the driver can."""
+        seconds = remaining()
+        if self._direct is None or not seconds:
+            return None
+        command = {
+            "find": query.kind.collection,
+            "filter": find_filter(query),
+            "projection": _projection((*fields, "id")),
+            "sort": dict(query.order),
+            "skip": query.skip,
+            "limit": query.limit,
+            "batchSize": query.limit + 1,
+            "hint": dict(_index_of(query)),
+        }
+        return await self._direct.find(command, seconds)
+
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
         return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
 
@@ -175,7 +196,7 @@ class Reads:
             skip=query.skip,
             limit=query.limit,
             batch_size=min(query.limit, MAX_BATCH) + 1,
-            hint=index_for(query.kind, _equalities(query.filter), query.order),
+            hint=_index_of(query),
             comment=name,
             session=session,
         )
@@ -236,6 +257,10 @@ def _behind(position: Position, order: Order) -> dict[str, Any]:
         field: {f"{beyond[sign]}e": bound},
         "$or": [{field: {beyond[sign]: bound}}, behind_id],
     }
+
+
+def _index_of(query: Query) -> list[tuple[str, int]]:
+    return index_for(query.kind, _equalities(query.filter), query.order)
 
 
 def _equalities(filter_: Mapping[str, Any]) -> frozenset[str]:
