@@ -13,7 +13,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
-from server import readiness, tls
+from server import allocator, readiness, tls
 from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
@@ -150,6 +150,7 @@ async def serve(settings: Settings) -> None:
     """
     stop = Stop()
     async with running(settings, stop.hurried):
+        allocator.collect_rarely()
         await stop.asked.wait()
 
 
@@ -188,9 +189,10 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         await _make_indexes(connection)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    beats = [activity.beat]
-    if pool is not None:
-        beats.append(partial(inner_metrics().take, pool))
+    def measure_store(pool: StorePool) -> None:
+        inner_metrics().take(pool, 0 if connection.direct is None else connection.direct.connections)
+
+    beats = [activity.beat] if pool is None else [activity.beat, partial(measure_store, pool)]
     following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
     try:
         yield

@@ -18,10 +18,13 @@ from pymongo.errors import PyMongoError
 
 from server.errors import UnavailableError
 from server.records.kind import Document
+from server.store.failures import remaining
 from server.store.op_msg import OpMsg
 
 PAUSE_SECONDS = 0.5
 """How long no connection is opened after one could not be."""
+FIND_SECONDS = 30.0
+"""How long a find may take where no deadline is set."""
 _TIME_IS_OVER = 50
 """MongoDB's code for a command that took longer than it was given: the connection is as good as before."""
 
@@ -55,30 +58,36 @@ class Direct:
         """How many there are, busy or idle."""
         return len(self._addresses)
 
-    async def find(self, command: Mapping[str, Any], seconds: float) -> list[Document] | None:
+    async def find(self, command: Mapping[str, Any]) -> list[Document] | None:
         """Return what a find command finds, if its first batch has it all; None: the driver should.
 
-        Raises UnavailableError if there is no reply within `seconds`.
+        Raises UnavailableError if there is no reply before the deadline.
         """
         connection = self._take()
         if connection is None:
             return None
+        left = remaining()
+        seconds = FIND_SECONDS if left is None else left
+        end = asyncio.get_running_loop().time() + seconds
         timed = {**command, "maxTimeMS": int(seconds * 1000) + 1, "$db": self._database}
         try:
-            reply = await connection.ask(timed, asyncio.get_running_loop().time() + seconds)
+            reply = await connection.ask(timed, end)
+            cursor = reply.get("cursor")
+            if cursor is not None and cursor["id"]:
+                # The batch ended at 16 MB.
+                kill = {"killCursors": command["find"], "cursors": [cursor["id"]], "$db": self._database}
+                await connection.ask(kill, end)
         except TimeoutError:
             # The others may lead into the same silence.
             self._close_idle()
             raise UnavailableError from None
         except (OSError, InvalidBSON):
             return None
-        if reply.get("ok") != 1 and reply.get("code") != _TIME_IS_OVER:
-            # Such as by a server that is not the primary any more.
+        if cursor is None and reply.get("code") != _TIME_IS_OVER:
+            # Such as from a server that is not the primary any more.
             connection.close()
             return None
         self._idle.append(connection)
-        cursor = reply.get("cursor")
-        # A batch ends at 16 MB, a cursor when all is found.
         if cursor is None or cursor["id"]:
             return None
         batch: list[Document] = cursor["firstBatch"]

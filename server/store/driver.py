@@ -5,6 +5,7 @@ motor's life ends in 2027; it is imported only when it is chosen.  Beside either
 server has connections for pages (direct.py).
 """
 
+import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -107,6 +108,7 @@ def _motor(uri: str, options: dict[str, Any], database: str) -> Connection:
     client: Any = AsyncIOMotorClient(uri, **options)
 
     async def close() -> None:
-        client.close()
+        # It says goodbye to MongoDB, and waits for the answer.
+        await asyncio.to_thread(client.close)
 
     return Connection(cast("AsyncDatabase[Document]", client[database]), client.start_session, close)

@@ -18,7 +18,7 @@ from server.records.query import Position, Query
 from server.store.cancellation import Cancellation
 from server.store.direct import Direct
 from server.store.driver import start_snapshot
-from server.store.failures import remaining, translated
+from server.store.failures import translated
 from server.store.tallies import TALLIES
 
 BATCH_BYTES = 1 << 20
@@ -166,8 +166,7 @@ class Reads:
 
     async def _directly(self, query: Query, fields: Sequence[str]) -> Rows | None:
         """Return a page without the driver; None if only the driver can."""
-        seconds = remaining()
-        if self._direct is None or not seconds:
+        if self._direct is None:
             return None
         command = {
             "find": query.kind.collection,
@@ -179,7 +178,7 @@ class Reads:
             "batchSize": query.limit + 1,
             "hint": dict(_index_of(query)),
         }
-        return await self._direct.find(command, seconds)
+        return await self._direct.find(command)
 
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
         return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))

@@ -47,9 +47,12 @@ from server.store.writes import (
     Writes,
 )
 from tests import parts
+from tests.faults.waiting import until
 from tests.stack import Stack, free_port
 
 DRIVERS = ("motor", "pymongo")
+WAYS = (*DRIVERS, "direct")
+"""Drivers, and motor beside connections for pages."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,22 @@ class Store:
 
 
 @asynccontextmanager
-async def opened(stack: Stack, name: str) -> AsyncIterator[Store]:
+async def opened(stack: Stack, way: str) -> AsyncIterator[Store]:
     """Open a store over a fresh database; drop it at the end."""
     settings = stack.settings.model_copy(
-        update={"mongodb_driver": name, "mongodb_database": f"test_{uuid.uuid4().hex[:20]}"}
+        update={
+            "mongodb_driver": way if way in DRIVERS else "motor",
+            "mongodb_database": f"test_{uuid.uuid4().hex[:20]}",
+        }
     )
-    connection = driver.connect(settings)
+    connection = driver.connect(settings, pages=way == "direct")
     try:
         await indexes.make(connection.database, KINDS)
-        store = Store(Reads(connection.database), Writes(connection), connection.database, settings)
+        reads = Reads(connection.database, connection.direct)
+        if direct := connection.direct:
+            await reads.find(session.owned_by({"developer_id": "t"}, 1), JSON)
+            await until(lambda: direct.connections > 0)
+        store = Store(reads, Writes(connection), connection.database, settings)
         yield store
         await end_transactions(store)
         await connection.database.client.drop_database(settings.mongodb_database)
@@ -82,7 +92,7 @@ async def opened(stack: Stack, name: str) -> AsyncIterator[Store]:
         await connection.close()
 
 
-@pytest.fixture(scope="module", params=DRIVERS)
+@pytest.fixture(scope="module", params=WAYS)
 async def shared(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
     async with opened(stack, request.param) as made:
         yield made
