@@ -192,7 +192,9 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     def measure_store(pool: StorePool) -> None:
         inner_metrics().take(pool, 0 if connection.direct is None else connection.direct.connections)
 
-    beats = [activity.beat] if pool is None else [activity.beat, partial(measure_store, pool)]
+    beats: list[Callable[[], None]] = [activity.beat]
+    if pool is not None:
+        beats.append(partial(measure_store, pool))
     following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
     try:
         yield

@@ -55,7 +55,7 @@ class Reads:
         """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
         if query.limit == 0:
             return []
-        rows = await self._directly(query, (form, *also)) if at_once(query) else None
+        rows = await self._directly(_command(query, (form, *also))) if at_once(query) else None
         if rows is None:
             with translated():
                 rows = await self._take(self._cursor(query, (form, *also)), query.limit)
@@ -122,12 +122,18 @@ class Reads:
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
-        with translated():
-            row = await self._collection(kind).find_one(
-                {"_id": kind.document_id(owner, key), **kind.live()}, _projection((*fields, "id"))
-            )
-        if row is None:
+        filter_ = {"_id": kind.document_id(owner, key), **kind.live()}
+        projection = _projection((*fields, "id"))
+        rows = await self._directly(
+            {"find": kind.collection, "filter": filter_, "projection": projection, "limit": 1}
+        )
+        if rows is None:
+            with translated():
+                found = await self._collection(kind).find_one(filter_, projection)
+            rows = [] if found is None else [found]
+        if not rows:
             return None
+        (row,) = rows
         if JSON in fields and JSON not in row:
             rendered = (await self._rendered(kind, [kind.document_id(owner, key)])).get(key)
             return None if rendered is None else {**row, JSON: rendered}
@@ -135,8 +141,11 @@ class Reads:
 
     async def count(self, tally: str) -> int:
         """Return a counter: the sum of its slots."""
-        with translated():
-            slots = await self._database[TALLIES].find({"tally": tally}, {"n": 1, "_id": 0}).to_list(None)
+        filter_, projection = {"tally": tally}, {"n": 1, "_id": 0}
+        slots = await self._directly({"find": TALLIES, "filter": filter_, "projection": projection})
+        if slots is None:
+            with translated():
+                slots = await self._database[TALLIES].find(filter_, projection).to_list(None)
         return sum(slot["n"] for slot in slots)
 
     async def everything(self, kind: Kind, part_owner: Owner | None = None) -> AsyncIterator[Document]:
@@ -164,21 +173,9 @@ class Reads:
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
 
-    async def _directly(self, query: Query, fields: Sequence[str]) -> Rows | None:
-        """Return a page without the driver; None if only the driver can."""
-        if self._direct is None:
-            return None
-        command = {
-            "find": query.kind.collection,
-            "filter": find_filter(query),
-            "projection": _projection((*fields, "id")),
-            "sort": dict(query.order),
-            "skip": query.skip,
-            "limit": query.limit,
-            "batchSize": query.limit + 1,
-            "hint": dict(_index_of(query)),
-        }
-        return await self._direct.find(command)
+    async def _directly(self, command: Mapping[str, Any]) -> Rows | None:
+        """Return what a find command finds, without the driver; None if only the driver can."""
+        return None if self._direct is None else await self._direct.find(command)
 
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
         return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
@@ -255,6 +252,19 @@ def _behind(position: Position, order: Order) -> dict[str, Any]:
     return {
         field: {f"{beyond[sign]}e": bound},
         "$or": [{field: {beyond[sign]: bound}}, behind_id],
+    }
+
+
+def _command(query: Query, fields: Sequence[str]) -> dict[str, Any]:
+    return {
+        "find": query.kind.collection,
+        "filter": find_filter(query),
+        "projection": _projection((*fields, "id")),
+        "sort": dict(query.order),
+        "skip": query.skip,
+        "limit": query.limit,
+        "batchSize": query.limit + 1,
+        "hint": dict(_index_of(query)),
     }
 
 
