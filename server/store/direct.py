@@ -63,11 +63,13 @@ class Direct:
 
         Raises UnavailableError if there is no reply before the deadline.
         """
+        left = remaining()
+        seconds = FIND_SECONDS if left is None else left
+        if seconds <= 0:
+            raise UnavailableError
         connection = self._take()
         if connection is None:
             return None
-        left = remaining()
-        seconds = FIND_SECONDS if left is None else left
         end = asyncio.get_running_loop().time() + seconds
         timed = {**command, "maxTimeMS": int(seconds * 1000) + 1, "$db": self._database}
         try:

@@ -13,7 +13,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
+from server.records.kind import BASIC, JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
 from server.store.cancellation import Cancellation
 from server.store.direct import Direct
@@ -27,7 +27,7 @@ MAX_BATCH = 1000
 GROWTH = 4
 EXPORTED_AT_ONCE = 16
 FIRST_BATCH = {False: 101, True: 8}
-"""Records in the first batch, by whether their kind is heavy."""
+"""Records in the first batch, by whether they are heavy."""
 
 Rows = list[Document]
 
@@ -55,7 +55,7 @@ class Reads:
         """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
         if query.limit == 0:
             return []
-        rows = await self._directly(_command(query, (form, *also))) if at_once(query) else None
+        rows = await self._directly(_command(query, (form, *also))) if at_once(query, form) else None
         if rows is None:
             with translated():
                 rows = await self._take(self._cursor(query, (form, *also)), query.limit)
@@ -76,7 +76,7 @@ class Reads:
         if query.limit == 0:
             return [], False
         wanted, last = query.one_more(), True
-        if at_once(wanted):
+        if at_once(wanted, form):
             page = await self.find(wanted, form, *also)
             taken = _bytes_of(page, form)
         else:
@@ -97,9 +97,12 @@ class Reads:
         reads, and no more than a batch here.  The first is small where records are large; those after
         it take about BATCH_BYTES.
         """
-        size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
-        if at_once(query):
+        size, left = _first_batch(query, form), query.limit
+        if at_once(query, form):
             yield await self.find(query, form, *also), True
+            return
+        if (rows := await self._short(query, form, *also)) is not None:
+            yield await self._complete(query, rows, form), True
             return
         order = [name for name, _ in query.order]
         with translated():
@@ -119,6 +122,16 @@ class Reads:
                 fitting = len(rows) * BATCH_BYTES // max(_bytes_of(rows, form), 1)
                 size = max(1, min(MAX_BATCH, size * GROWTH, fitting))
                 yield rows, False
+
+    async def _short(self, query: Query, form: str, *also: str) -> Rows | None:
+        """Return a list that turns out to be shorter than a first batch, by one find; None if it does not."""
+        few = replace(query, limit=_first_batch(query, form))
+        # Ids are in the index: this costs little where it is in vain.
+        found = await self._directly(_command(few, ()))
+        if found is None or len(found) == few.limit:
+            return None
+        rows = await self._directly(_command(few, (form, *also)))
+        return rows if rows is not None and len(rows) < few.limit else None
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
@@ -218,9 +231,13 @@ class Reads:
         return rendered
 
 
-def at_once(query: Query) -> bool:
+def at_once(query: Query, form: str) -> bool:
     """Return whether a list is so short that one find takes it whole."""
-    return query.limit <= FIRST_BATCH[bool(query.kind.heavy)]
+    return query.limit <= _first_batch(query, form)
+
+
+def _first_batch(query: Query, form: str) -> int:
+    return FIRST_BATCH[bool(query.kind.heavy) and form != BASIC]
 
 
 def _bytes_of(rows: Rows, form: str) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import bson
 import pytest
 import trustme
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient, monitoring
 from pymongo.errors import PyMongoError
@@ -83,8 +83,8 @@ def a_session(number: int) -> Document:
 @asynccontextmanager
 async def opened(uri: str, name: str = "motor") -> AsyncIterator[House]:
     finds = Finds()
-    settings = load(mongodb_uri=uri, mongodb_driver=name, mongodb_database=DATABASE, mongodb_seconds=2)
-    connection = driver.connect(settings, [finds], pages=True)
+    chosen = load(mongodb_uri=uri, mongodb_driver=name, mongodb_database=DATABASE, mongodb_seconds=2)
+    connection = driver.connect(chosen, [finds], pages=True)
     assert connection.direct is not None
     try:
         yield House(
@@ -132,6 +132,28 @@ async def test_a_page_is_what_the_driver_would_find_and_needs_none(
     before = house.finds.number
     assert await house.reads.find(query, form) == wanted
     assert house.finds.number == before
+
+
+@pytest.mark.parametrize("limit", [30, 101, 102, 1000])
+async def test_a_list_that_turns_out_to_be_short_needs_no_driver(limit: int, house: House) -> None:
+    wanted = await expected(house, page_of(100), JSON)
+    await house.warm()
+    before = house.finds.number
+    found = [items async for items in house.reads.stream(page_of(limit), JSON)]
+    assert found == [([row[JSON] for row in wanted], True)]
+    assert house.finds.number == before
+
+
+async def test_a_list_that_is_long_is_of_one_snapshot(house: House) -> None:
+    await house.database["sessions"].insert_many([a_session(number) for number in range(1000, 1100)])
+    try:
+        await house.warm()
+        before = house.finds.number
+        found = [items async for items, _ in house.reads.stream(page_of(1000), JSON)]
+        assert sum(map(len, found)) == 130
+        assert house.finds.number == before + 2
+    finally:
+        await house.database["sessions"].delete_many({"id": {"$gte": parts.uid(1000)}})
 
 
 async def test_pages_side_by_side_have_a_connection_each(house: House) -> None:
@@ -260,8 +282,7 @@ async def test_a_server_that_steps_down_is_not_asked_any_more(house: House, stor
 
 
 async def test_without_a_server_no_page_waits_for_a_connection_and_closing_takes_no_time() -> None:
-    settings = load(mongodb_uri=mongod.uri(free_port()), mongodb_seconds=0.5)
-    connection = driver.connect(settings, pages=True)
+    connection = driver.connect(load(mongodb_uri=mongod.uri(free_port()), mongodb_seconds=0.5), pages=True)
     reads = Reads(connection.database, connection.direct)
     with deadline(0.5), pytest.raises(UnavailableError):
         await reads.find(page_of(20), JSON)
@@ -412,6 +433,7 @@ async def test_what_is_no_reply_ends_the_connection(reply: bytes) -> None:
             await ask(connection)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.binary(min_size=4, max_size=200))
 def test_no_bytes_are_more_than_a_failure(data: bytes) -> None:
     async def answered() -> None:
