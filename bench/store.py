@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -43,7 +45,7 @@ def fill(mongo_port: int, size: data.Size) -> float:
     """Load all data into an empty database; return the records a second of `rollcall import`."""
     client: MongoClient[dict[str, Any]] = MongoClient(mongod.uri(mongo_port))
     client.drop_database(DATABASE)
-    rate = import_lines(mongo_port, DATABASE, (data.line(*each) for each in data.bodies(size)))
+    done = import_lines(mongo_port, DATABASE, (data.line(*each) for each in data.bodies(size)))
     for name, document in _PEERS.items():
         collection = client[DATABASE][name]
         collection.create_index(_PEERS_INDEX)
@@ -51,24 +53,39 @@ def fill(mongo_port: int, size: data.Size) -> float:
         while batch := list(islice(documents, _BATCH)):
             collection.insert_many(batch, ordered=False)
     client.close()
-    return rate
+    return done.records / done.seconds
 
 
-def import_lines(mongo_port: int, database: str, lines: Iterable[Any]) -> float:
-    """Import lines by `rollcall import`; return the records a second."""
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How an import went: records, seconds on the clock, and CPU seconds of the program."""
+
+    records: int
+    seconds: float
+    cpu: float
+
+
+def import_lines(mongo_port: int, database: str, lines: Iterable[Any]) -> Imported:
+    """Import lines by `rollcall import`."""
     _, environment = settings_of(mongo_port, database)
     count = 0
     with NamedTemporaryFile(suffix=".jsonl") as file:
         for count, line in enumerate(lines, 1):  # noqa: B007 # the last one is their number
             file.write(orjson.dumps(line) + b"\n")
         file.flush()
-        start = time.monotonic()
+        before, start = _children_cpu_seconds(), time.monotonic()
         command = [sys.executable, "-P", "-m", "server.cli", "import", file.name]
         done = subprocess.run(command, env=os.environ | environment, capture_output=True, check=False)
         seconds = time.monotonic() - start
     if done.returncode:
         raise BenchError(f"rollcall import failed:\n{done.stderr.decode()[-2000:]}")
-    return count / seconds
+    return Imported(count, seconds, _children_cpu_seconds() - before)
+
+
+def _children_cpu_seconds() -> float:
+    """Return the CPU time of the programs that this one has started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def insert_lines(mongo_port: int, database: str, lines: Iterable[Any]) -> None:

@@ -251,6 +251,23 @@ async def test_a_thousand_are_created_at_once(store: Store) -> None:
     await check_counts(store)
 
 
+@pytest.mark.parametrize("driver_name", DRIVERS)
+async def test_creates_at_once_in_a_database_without_collections_all_succeed(
+    driver_name: str, stack: Stack
+) -> None:
+    """Their transactions make the collections, and collide when they commit."""
+    async with opened(stack, driver_name) as store:
+        await store.database.client.drop_database(store.settings.mongodb_database)
+        await asyncio.gather(
+            *(
+                create(store, robot.KIND, *map(a_robot, range(start, start + 20)))
+                for start in range(0, 160, 20)
+            )
+        )
+        assert await store.size(robot.KIND) == 160
+        await check_counts(store)
+
+
 async def test_nothing_is_created_of_nothing(store: Store) -> None:
     assert await store.writes.create(session.KIND, []) == []
 
