@@ -275,9 +275,13 @@ def _parsed(rows: list[Any]) -> list[Any]:
 
 def _change_items(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]], list[Any]]) -> None:
     """Do something to the items of every list on their way from the store."""
-    take = Reads._take  # noqa: SLF001 # where every list's rows come through
+    for name in ("_take", "_directly"):  # where every list's rows come through
+        monkeypatch.setattr(Reads, name, _changed(getattr(Reads, name), change))
 
+
+def _changed(take: Callable[..., Awaitable[Any]], change: Callable[[list[Any]], list[Any]]) -> Any:
     async def changed(self: Reads, *arguments: Any) -> Any:
-        return change(await take(self, *arguments))
+        rows = await take(self, *arguments)
+        return rows if rows is None else change(rows)
 
-    monkeypatch.setattr(Reads, "_take", changed)
+    return changed

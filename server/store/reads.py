@@ -26,8 +26,8 @@ BATCH_BYTES = 1 << 20
 MAX_BATCH = 1000
 GROWTH = 4
 EXPORTED_AT_ONCE = 16
-FIRST_BATCH = {False: 101, True: 8}
-"""Records in the first batch, by whether they are heavy."""
+FIRST_BATCH = {False: 102, True: 8}
+"""Records in the first batch, by whether they are heavy: a page of 100 and what shows that it is not all."""
 
 Rows = list[Document]
 
@@ -179,8 +179,11 @@ class Reads:
 
     async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
         """Return one field of all records that match a filter of few results."""
-        with translated():
-            rows = await self._collection(kind).find(filter_, {field: 1, "_id": 0}).to_list(None)
+        projection = _projection((field,))
+        rows = await self._directly({"find": kind.collection, "filter": filter_, "projection": projection})
+        if rows is None:
+            with translated():
+                rows = await self._collection(kind).find(filter_, projection).to_list(None)
         return {row[field] for row in rows}
 
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
