@@ -201,8 +201,7 @@ def steps(chosen: Ingested) -> str:
     """Return what each step of taking in a record takes, in microseconds, as a row."""
     line = next(line for line in chosen.lines(2) if line["kind"] != "agent")
     kind = IMPORTABLE[line["kind"]]
-    text = orjson.dumps(line)
-    body = {key: value for key, value in line["body"].items() if key != "messages"}
+    text, body = orjson.dumps(line), line["body"]
     owner = {name: line["owner"][name] for name in kind.owner}
     checked = kind.schema.check(body)
     message = kind.schema.to_proto(checked)
@@ -252,9 +251,10 @@ def main() -> None:
             sys.exit(f"bench: {error}")
         finally:
             parts.close()
-        step_rows.append(steps(kind))
         say(rows[-1])
-        say(step_rows[-1])
+        if kind.batch:
+            step_rows.append(steps(kind))
+            say(step_rows[-1])
     shutil.rmtree(folder, ignore_errors=True)
     TABLES.write_text(_page(chosen.records, rows, step_rows))
     say(f"written to {TABLES.relative_to(ROOT)}")
