@@ -18,8 +18,9 @@ from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
+from server.first_message import FirstMessage
 from server.health import LIVE, bracketed
-from server.interceptors import chain
+from server.interceptors import chain, counting
 from server.observability import metrics as observed
 from server.observability import pulse
 from server.observability.activity import Activity
@@ -172,9 +173,12 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     gate = Gate(_capacity(settings), metrics)
     contracts, handlers = _handlers(settings, connection, reads, gate, activity.body)
     tracer = None if traces is None else traces.tracer
+    counted = counting(metrics, contracts)
+    # The documented paths are shed in their contracts' words.
+    first_message = FirstMessage(gate, {service.full_name for service, _ in TYPED_SERVICES}, counted)
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
-    server = grpc.aio.server(interceptors=chain(metrics, contracts, tracer), options=options)
+    server = grpc.aio.server(interceptors=chain(counted, first_message, tracer), options=options)
     server.add_generic_rpc_handlers(handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -195,7 +199,8 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     beats: list[Callable[[], None]] = [activity.beat]
     if pool is not None:
         beats.append(partial(measure_store, pool))
-    following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
+    works = (ready(), pulse.follow(metrics, beats), first_message.follow())
+    following = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:

@@ -16,7 +16,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
-from server.interceptors import chain
+from server.admission import Capacity, Gate
+from server.first_message import FirstMessage
+from server.interceptors import chain, counting
 from server.observability.metrics import Workers, call_metrics
 from server.observability.store_pool import StorePool
 from server.observability.supervised import Supervised
@@ -64,8 +66,15 @@ def log_lines(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
+def interceptors() -> list[str]:
+    """The names of the server's interceptors without traces."""
+    metrics = call_metrics()
+    gate = Gate(Capacity(1, 1, 1.0, 1), metrics)
+    return [each.name for each in chain(counting(metrics), FirstMessage(gate, (), counting(metrics)))]
+
+
 def test_interceptors_stand_in_their_order() -> None:
-    assert [interceptor.name for interceptor in chain(call_metrics())] == ["mask", "observe"]
+    assert interceptors() == ["mask", "message", "observe"]
 
 
 def test_calls_of_all_workers_are_counted_by_method_and_code(watched: tuple[Stack, str]) -> None:

@@ -125,6 +125,28 @@ async def test_in_a_line_that_lasts_calls_wait_only_shortly() -> None:
     assert [type(outcome) for outcome in outcomes] == [OverloadedError] * 2
 
 
+async def test_a_line_that_lasts_takes_nobody_while_its_calls_have_waited_long() -> None:
+    door, counted = gate(seconds=0.1)
+    assert door.passes()
+    done: list[str] = []
+    tasks = [await in_line(door, done, "a")]
+    await asyncio.sleep(0.06)
+    tasks.append(await in_line(door, done, "b"))
+    assert not door.sheds(), "there is a line, but not for long"
+    await asyncio.sleep(0.06)
+    tasks.append(await in_line(door, done, "c"))
+    assert not door.sheds(), "nobody has been let in yet"
+    door.leave()
+    assert door.sheds(), "b had waited long"
+    with pytest.raises(OverloadedError):
+        await door.enter()
+    door.leave()
+    assert not door.sheds(), "there is no line"
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [OverloadedError, type(None), type(None)]
+    assert (done, counted.refused) == (["b", "c"], 3)
+
+
 @pytest.mark.parametrize("given", [False, True], ids=["still in line", "just let in"])
 async def test_a_caller_who_goes_leaves_the_place_to_the_next(*, given: bool) -> None:
     door, _ = gate()
@@ -309,6 +331,28 @@ async def test_the_server_refuses_a_call_too_many_before_it_asks_who_calls(busy:
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(delay)
     assert (info.reason, delay.retry_delay.seconds) == ("OVERLOADED", 1)
+
+
+async def test_a_typed_call_that_is_shed_at_once_is_no_line_of_the_log(busy: Stack) -> None:
+    async with stuck(busy), grpc.aio.insecure_channel(busy.grpc) as channel:
+        before = len(log_of(busy))
+        calls = [
+            session_pb2_grpc.SessionServiceStub(channel).ListSessions(session_pb2.ListSessionsRequest())
+            for _ in range(20)
+        ]
+        outcomes: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        lines = [line for line in log_of(busy)[before:].splitlines() if "ListSessions" in line]
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest(service="live"))).status == HEALTHY
+    assert {outcome.code() for outcome in outcomes} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    reasons = set()
+    for outcome in outcomes:
+        info = error_details_pb2.ErrorInfo()
+        assert rpc_status.from_call(outcome).details[0].Unpack(info)
+        reasons.add(info.reason)
+    assert reasons == {"OVERLOADED"}
+    # One waits in line, as long as a call may.
+    assert len(lines) == 1
 
 
 async def test_readers_who_do_not_read_keep_nobody_out_and_are_only_so_many(busy: Stack) -> None:
