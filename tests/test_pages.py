@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from server.records.caller import READ, WRITE
 from server.rest import site
+from tests.documents import here, run
 from tests.parts import (
     ROBOTS,
     SCOPE,
@@ -56,6 +58,9 @@ in_chromium = pytest.mark.skipif(
 SIZES = (1280, 390)
 THEMES = ("light", "dark")
 SECONDS = 30
+SLOW = 5_000
+"""Milliseconds until an answer, so that what is shown meanwhile can be looked at."""
+CALL = "#operations-Sessions-listSessions"
 
 
 @pytest.fixture(scope="module")
@@ -162,14 +167,32 @@ class Browser:
             lambda _: any(text in each.text for each in self.all(selector)), f"{text} in {selector}"
         )
 
-    def check(self) -> None:
-        """Nothing is cut off, nothing went wrong, nobody else was asked."""
+    def delay(self, milliseconds: int) -> None:
+        """Have every answer come later than it would by so much."""
+        slow = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+
+    def authorize(self, token: str) -> None:
+        """Give `/docs` a token."""
+        self.click(".auth-wrapper .authorize")
+        self.one("input[aria-label='auth-bearer-value']").send_keys(token)
+        self.click(".auth-container:first-of-type .modal-btn.authorize")
+        self.click(".btn-done")
+
+    def check(self, refused: int | None = None) -> None:
+        """Nothing is cut off, nothing went wrong, nobody else was asked.
+
+        Chromium itself reports calls that are `refused`, by their status.
+        """
         wide, seen = self.driver.execute_script(
             "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
         )
         assert wide <= seen
         driver: Any = self.driver
-        assert driver.get_log("browser") == []
+        for entry in driver.get_log("browser"):
+            assert entry["source"] == "network", entry
+            assert f"status of {refused} " in entry["message"], entry
         asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
         self.asked += [
             each["params"]["request"]["url"]
@@ -222,16 +245,12 @@ def test_docs_show_every_call_and_make_it(browser: Browser, loaded: Stack) -> No
     assert len(browser.all(".opblock")) == sum(len(item) for item in document["paths"].values())
     browser.check()
 
-    browser.click(".auth-wrapper .authorize")
-    browser.one("input[aria-label='auth-bearer-value']").send_keys(token(loaded))
-    browser.click(".auth-container:first-of-type .modal-btn.authorize")
-    browser.click(".btn-done")
-    call = "#operations-Sessions-listSessions"
-    browser.click(f"{call} .opblock-summary-control")
-    browser.click(f"{call} .try-out__btn")
-    browser.click(f"{call} .execute")
-    browser.await_text(f"{call} .live-responses-table .response-col_status", "200")
-    browser.await_text(f"{call} .live-responses-table", SITUATION)
+    browser.authorize(token(loaded))
+    browser.click(f"{CALL} .opblock-summary-control")
+    browser.click(f"{CALL} .try-out__btn")
+    browser.click(f"{CALL} .execute")
+    browser.await_text(f"{CALL} .live-responses-table .response-col_status", "200")
+    browser.await_text(f"{CALL} .live-responses-table", SITUATION)
     browser.check()
 
 
@@ -249,9 +268,7 @@ def test_page_follows_the_theme(browser: Browser, path: str) -> None:
 def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/docs")
-        browser.click(".auth-wrapper .authorize")
-        browser.one("input[aria-label='auth-bearer-value']").send_keys("secret")
-        browser.click(".auth-container:first-of-type .modal-btn.authorize")
+        browser.authorize("secret")
         stored = browser.driver.execute_script(
             "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
         )
@@ -269,7 +286,7 @@ def list_of(name: str) -> str:
 def titles(browser: Browser, name: str) -> list[str]:
     shown: list[str] = browser.driver.execute_script(
         "return [...document.querySelectorAll(arguments[0])].map(each => each.textContent)",
-        f"{list_of(name)} .title",
+        f"{list_of(name)} button .title",
     )
     return shown
 
@@ -282,8 +299,10 @@ def await_titles(browser: Browser, name: str, count: int) -> list[str]:
 @in_chromium
 def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> None:
     browser.open("/")
-    browser.await_text("#lists", "A token shows")
+    browser.await_text("#who", "A token shows what its owner may see")
+    assert not browser.all("#seen:not([hidden])")
     browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+    browser.await_text("#caller", f"{USER}, until ")
 
     first = await_titles(browser, "user", ROWS)
     await_titles(browser, "session", ROWS)
@@ -294,7 +313,7 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
         browser.await_text(f"#health-{part}", "up")
     for name, text in (("rate", "now; at most"), ("latency", "95 % under")):
         browser.await_text(f"#{name}-text", text)
-        browser.one(f"#{name} svg[role=img][aria-labelledby='{name}-title {name}-text'] path.line")
+        browser.one(f"#{name} svg[role=img][aria-labelledby='{name}-title {name}-now {name}-text'] path.line")
         browser.one(f"#{name} .key.line")
         browser.await_text(f"#{name} footer", "ago")
         drawn = browser.one(f"#{name} path.line").value_of_css_property("stroke")
@@ -316,7 +335,7 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
 
 
 CONTROLS = """
-return [...document.querySelectorAll("a, button, input")]
+return [...document.querySelectorAll("a, button, input, summary")]
   .filter((each) => !each.disabled && each.checkVisibility());
 """
 FOCUSED = """
@@ -358,7 +377,7 @@ def test_console_is_used_by_keyboard(loaded: Stack, tmp_path: Path, key: str) ->
         browser.one(f"{list_of('session')} .on").send_keys(key)
         browser.await_text(f"{list_of('session')} footer", f"{ROWS + 1}")
         title = titles(browser, "session")[0]
-        record = browser.one(f"{list_of('session')} li button")
+        record = browser.one(f"{list_of('session')} button.row")
         record.send_keys(key)
         assert browser.one("#record-title").text == title
         assert json.loads(browser.one("dialog pre").text)["situation"] == title
@@ -375,7 +394,7 @@ def test_console_plots_its_own_calls_for_a_token_that_may_not_see_the_services(
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
         browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
-        browser.await_text("#rate-text", "Shown to a token with the scope sessions:read")
+        browser.await_text("#rate-text", "shown to a token with the scope sessions:read")
         browser.await_text("#latency-text", "for this page's last call")
         browser.one("#latency path.own")
         assert not browser.all("#rate path")
@@ -404,14 +423,70 @@ def test_activity_is_for_those_who_serve_users(stack: Stack, scopes: list[str] |
     assert stack.get("/activity", credential).status_code == status
 
 
+STORED = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+
+
 @in_chromium
-def test_console_says_what_is_wrong_and_forgets(loaded: Stack, tmp_path: Path) -> None:
+def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stack, tmp_path: Path) -> None:
+    expired = loaded.token(USER, expires_in=timedelta(seconds=-1))
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
-        browser.one("#token").send_keys("nonsense", Keys.ENTER)
-        browser.await_text(f"{list_of('user')} .wrong", "token")
-        stored = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
-        assert browser.driver.execute_script(stored) == '[{},{"rollcall.token":"nonsense"},""]'
+        for bad in ("nonsense", expired):
+            browser.one("#token").send_keys(bad, Keys.ENTER)
+            message = loaded.get("/v1/sessions", bad).json()["message"]
+            browser.await_text("#refusal[role=alert]", message)
+            assert browser.driver.execute_script(STORED) == '[{},{},""]'
+            assert browser.driver.switch_to.active_element == browser.one("#token")
+            browser.check(refused=401)
+
+
+def test_command_that_the_console_shows_signs_a_token_that_may_see_all(stack: Stack, tmp_path: Path) -> None:
+    (command,) = re.findall(r"<pre[^>]*>(\.venv.*?)</pre>", FILES["/console/index.html"].read_text(), re.DOTALL)
+    signed = run(["bash", "-euo", "pipefail", "-c", here(command, stack)], stack.environment, folder=tmp_path)
+    for path in ("/v1/userSessions", "/v1/sessions", "/v1/robotSessions", "/v1/agentSessions", "/activity"):
+        assert stack.get(path, signed.strip()).status_code == 200, path
+
+
+@in_chromium
+def test_console_forgets_a_token_when_it_is_told_to(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        credential = token(loaded)
+        browser.one("#token").send_keys(credential, Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        stored = json.loads(browser.driver.execute_script(STORED))
+        assert stored == [{}, {"rollcall.token": credential}, ""]
         browser.click("#forget")
-        assert browser.driver.execute_script(stored) == '[{},{},""]'
-        browser.await_text("#lists", "A token shows")
+        browser.await_text("#who", "A token shows what its owner may see")
+        assert browser.driver.execute_script(STORED) == '[{},{},""]'
+        assert titles(browser, "user") == []
+
+
+@in_chromium
+def test_console_says_which_list_a_token_may_not_see_without_alarm(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        browser.await_text(f"{list_of('robot')} .note", "USE_ROBOTS")
+        assert not browser.all(f"{list_of('robot')} .wrong, {list_of('robot')} .note button")
+
+
+@in_chromium
+def test_console_shows_that_it_waits_and_offers_to_try_again(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.delay(SLOW)
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        assert browser.one(f"{list_of('user')} ol[aria-busy=true] .waiting")
+        browser.delay(0)
+        await_titles(browser, "user", ROWS)
+        assert browser.one(f"{list_of('user')} ol[aria-busy=false]")
+
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/v1/userSessions*"]})
+        browser.driver.refresh()
+        browser.await_text(f"{list_of('user')} .note.wrong", "The service does not answer.")
+        await_titles(browser, "session", ROWS)
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        browser.click(f"{list_of('user')} .note button")
+        await_titles(browser, "user", ROWS)
