@@ -17,8 +17,9 @@ from selenium.webdriver.common.keys import Keys
 
 from server import demo
 from server.commands import tokens
+from tests.browser import SIZES, THEMES, Browser, chromium
 from tests.stack import Stack, running_stack
-from tests.test_pages import CALL, SIZES, SLOW, THEMES, Browser, chromium
+from tests.test_pages import CALL, SLOW
 
 SETTLE = """
 const done = arguments[0];
