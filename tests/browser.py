@@ -20,6 +20,7 @@ in_chromium = pytest.mark.skipif(
     reason="THE PAGES ARE NOT TESTED: apt-get install chromium chromium-driver",
 )
 SIZES = (1280, 390)
+HEIGHT = 900
 THEMES = ("light", "dark")
 SECONDS = 30
 
@@ -27,10 +28,15 @@ SECONDS = 30
 class Browser:
     """A Chromium of one size and theme."""
 
-    def __init__(self, driver: Chrome, host: str) -> None:
+    def __init__(self, driver: Chrome, host: str, width: int) -> None:
         self.driver = driver
         self.host = host
+        self.width = width
         self.asked: list[str] = []
+
+    def resize(self, height: int) -> None:
+        size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def open(self, path: str) -> None:
         self.driver.get(self.host + path)
@@ -100,21 +106,21 @@ def chromium(host: str, profile: Path, width: int, theme: str) -> Iterator[Brows
     for flag in (
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
         *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", f"--user-data-dir={profile}"),
+        *("--disable-dev-shm-usage", "--hide-scrollbars", f"--user-data-dir={profile}"),
     ):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options, Service(DRIVER))
     try:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+        browser = Browser(driver, host, width)
+        browser.resize(HEIGHT)
         features = [{"name": "prefers-color-scheme", "value": theme}]
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         # What Chromium's own first page asked for is not ours.
         driver.get("about:blank")
         logs: Any = driver
         for name in ("browser", "performance"):
             logs.get_log(name)
-        yield Browser(driver, host)
+        yield browser
     finally:
         driver.quit()

@@ -17,7 +17,7 @@ from selenium.webdriver.common.keys import Keys
 
 from server import demo
 from server.commands import tokens
-from tests.browser import SIZES, THEMES, Browser, chromium
+from tests.browser import HEIGHT, SIZES, THEMES, Browser, chromium
 from tests.stack import Stack, running_stack
 from tests.test_pages import CALL, SLOW
 
@@ -83,7 +83,10 @@ def take(browser: Browser, token: str, folder: Path, suffix: str) -> None:
     browser.await_text("#health-store", "up")
     browser.one("#rate path.line")
     browser.driver.execute_script("document.activeElement.blur()")
+    if browser.width == max(SIZES):  # with all four lists
+        browser.resize(browser.driver.execute_script("return document.documentElement.scrollHeight"))
     keep("console")
+    browser.resize(HEIGHT)
     browser.click("#lists button.row")
     browser.one("dialog pre")
     keep("console-record")

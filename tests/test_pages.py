@@ -191,6 +191,7 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     browser.open("/")
     browser.await_text("#who", "A token shows what its owner may see")
     assert not browser.all("#seen:not([hidden])")
+    browser.check()
     browser.one("#token").send_keys(token(loaded), Keys.ENTER)
     browser.await_text("#caller", f"{USER}, until ")
 
@@ -221,6 +222,9 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     browser.one("#search").send_keys("parcel no.07")
     assert await_titles(browser, "session", 1) == [f"{SITUATION} No.07"]
     browser.await_text(f"{list_of('user')} ol", "Nothing has these words.")
+    browser.check()
+    browser.click(f"{list_of('session')} button.row")
+    assert json.loads(browser.one("dialog pre").text)["situation"] == f"{SITUATION} No.07"
     browser.check()
 
 

@@ -3,6 +3,7 @@
 import copy
 import gzip
 import json
+import math
 import os
 import re
 import subprocess
@@ -430,6 +431,22 @@ GUIDE_ELSEWHERE = {
     "sh.shardCollection": "there is no mongos here; tests/store asks MongoDB what each list walks",
 }
 """A part of each block that does not run, and why."""
+
+
+def test_sizing_is_by_the_measured_figures() -> None:
+    results = (ROOT / "bench" / "RESULTS.md").read_text()
+    page = results.partition("### REST, page of 20\n")[2].partition("\n### ")[0]
+    (row,) = [row for row in page.splitlines() if row.startswith("| **rollcall, pymongo** |")]
+    measured = [float(cell) for cell in row.strip("|").split("|")[-3:]]
+    example = re.sub(r"\s+", " ", GUIDE.partition("For example, pages of 20")[2])
+    told = [float(each) for each in re.findall(r"`[sem]` = ([\d.]+)", example)]
+    counts = (
+        r"1,000 of them a second take (\d+) server processes, (\d+) Envoy cores and (\d+) core of MongoDB"
+    )
+
+    assert told == pytest.approx(measured, rel=0.25), "the guide's figures are no longer the benchmark's"
+    needed = [1000 * each / 600 + spare for each, spare in zip(told, (1, 1, 0), strict=True)]
+    assert re.findall(counts, example) == [tuple(str(math.ceil(each)) for each in needed)]
 
 
 def test_every_block_of_the_guide_is_run_or_has_a_reason() -> None:
