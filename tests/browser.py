@@ -63,11 +63,9 @@ class Browser:
             lambda _: any(text in each.text for each in self.all(selector)), f"{text} in {selector}"
         )
 
-    def delay(self, milliseconds: int) -> None:
-        """Have every answer come later than it would by so much."""
-        slow = {"offline": False, "latency": milliseconds, "downloadThroughput": -1, "uploadThroughput": -1}
-        self.driver.execute_cdp_cmd("Network.enable", {})
-        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+    def hold(self) -> None:
+        """Have no call of this page answered, until it is loaded again."""
+        self.driver.execute_script("window.fetch = () => new Promise(() => {})")
 
     def authorize(self, token: str) -> None:
         """Give `/docs` a token."""

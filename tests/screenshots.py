@@ -19,7 +19,7 @@ from server import demo
 from server.commands import tokens
 from tests.browser import HEIGHT, SIZES, THEMES, Browser, chromium
 from tests.stack import Stack, running_stack
-from tests.test_pages import CALL, SLOW
+from tests.test_pages import CALL
 
 SETTLE = """
 const done = arguments[0];
@@ -74,11 +74,11 @@ def take(browser: Browser, token: str, folder: Path, suffix: str) -> None:
     browser.one("#token").send_keys("nonsense", Keys.ENTER)
     browser.one("#refusal:not(:empty)")
     keep("console-refused", refused=401)
-    browser.delay(SLOW)
+    browser.hold()
     browser.one("#token").send_keys(token, Keys.ENTER)
     browser.one("#lists .waiting .title")
     keep("console-loading", refused=401)
-    browser.delay(0)
+    browser.open("/")
     browser.one("#lists button .title")
     browser.await_text("#health-store", "up")
     browser.one("#rate path.line")

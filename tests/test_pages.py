@@ -44,8 +44,6 @@ FILES = {
     for file in (Path(site.__file__).parents[1] / "site" / folder).iterdir()
 }
 
-SLOW = 5_000
-"""Milliseconds until an answer, so that what is shown meanwhile can be looked at."""
 CALL = "#operations-Sessions-listSessions"
 
 
@@ -372,10 +370,10 @@ def test_console_says_which_list_a_token_may_not_see_without_alarm(loaded: Stack
 def test_console_shows_that_it_waits_and_offers_to_try_again(loaded: Stack, tmp_path: Path) -> None:
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
-        browser.delay(SLOW)
+        browser.hold()
         browser.one("#token").send_keys(token(loaded), Keys.ENTER)
         assert browser.one(f"{list_of('user')} ol[aria-busy=true] .waiting")
-        browser.delay(0)
+        browser.driver.refresh()
         await_titles(browser, "user", ROWS)
         assert browser.one(f"{list_of('user')} ol[aria-busy=false]")
 
