@@ -357,6 +357,16 @@ def test_console_forgets_a_token_when_it_is_told_to(loaded: Stack, tmp_path: Pat
 
 
 @in_chromium
+def test_console_takes_an_api_key(loaded: Stack, tmp_path: Path) -> None:
+    key = loaded.command("key", "add", "--sub", USER).stdout.decode().strip()
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(key, Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        browser.await_text("#caller", "Your API key")
+
+
+@in_chromium
 def test_console_says_which_list_a_token_may_not_see_without_alarm(loaded: Stack, tmp_path: Path) -> None:
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
