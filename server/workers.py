@@ -21,6 +21,8 @@ STEADY_SECONDS = 10.0
 """A worker that lived this long is replaced at once, others after a pause."""
 PAUSE_SECONDS = 1.0
 USAGE_STATUS = 2
+REFUSAL = b"rollcall: "
+_CHUNK = 1 << 16
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +39,10 @@ async def supervise(settings: Settings) -> None:
     """
     stop = Stop()
     with _reserved(settings), activity.shared(), metrics.served(settings, for_workers=True) as crew:
+        refusals = set[bytes]()
         workers = [
-            asyncio.create_task(_keep(number, stop, settings, crew)) for number in range(settings.workers)
+            asyncio.create_task(_keep(number, stop, settings, crew, refusals))
+            for number in range(settings.workers)
         ]
         try:
             await asyncio.gather(*workers)
@@ -66,12 +70,14 @@ def _reserved(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _keep(number: int, stop: Stop, settings: Settings, crew: metrics.Workers) -> None:
+async def _keep(
+    number: int, stop: Stop, settings: Settings, crew: metrics.Workers, refusals: set[bytes]
+) -> None:
     while not stop.asked.is_set():
         started = time.monotonic()
         process = await _start(settings)
         crew.alive += 1
-        ended = asyncio.create_task(process.wait())
+        ended = asyncio.create_task(_end(process, refusals))
         stopping = asyncio.create_task(stop.asked.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -99,14 +105,28 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", child.__file__, str(os.getpid()), *serve),
         stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
         env=environment,
         start_new_session=True,
     )
 
 
+async def _end(process: asyncio.subprocess.Process, refusals: set[bytes]) -> None:
+    """Pass on what a worker says on stderr until it has ended; what all of them refuse, once."""
+    assert process.stderr is not None  # noqa: S101 # `_start` makes the pipe
+    while said := await process.stderr.read(_CHUNK):
+        if said in refusals:
+            continue
+        if said.startswith(REFUSAL):
+            refusals.add(said)
+        sys.stderr.buffer.write(said)
+        sys.stderr.buffer.flush()
+    await process.wait()
+
+
 async def _stop(
     process: asyncio.subprocess.Process,
-    ended: asyncio.Task[int],
+    ended: asyncio.Task[None],
     hurried: asyncio.Event,
     drain_seconds: float,
 ) -> None:

@@ -17,12 +17,14 @@ from selenium.webdriver.common.keys import Keys
 
 from server import demo
 from server.commands import tokens
+from tests.browser import HEIGHT, SIZES, THEMES, Browser, chromium
 from tests.stack import Stack, running_stack
-from tests.test_pages import SIZES, THEMES, Browser, chromium
+from tests.test_pages import CALL
 
 SETTLE = """
 const done = arguments[0];
-Promise.all(document.getAnimations().map((each) => each.finished.catch(() => 0)))
+const ending = document.getAnimations().filter((each) => each.effect.getTiming().iterations < Infinity);
+Promise.all(ending.map((each) => each.finished.catch(() => 0)))
   .then(() => requestAnimationFrame(() => requestAnimationFrame(() => done())));
 """
 """Waits until what moves is in its place and drawn."""
@@ -49,27 +51,43 @@ def traffic(stack: Stack, token: str) -> Iterator[None]:
 def take(browser: Browser, token: str, folder: Path, suffix: str) -> None:
     """Write a picture of each page."""
 
-    def keep(name: str) -> None:
+    def keep(name: str, refused: int | None = None) -> None:
         browser.driver.execute_async_script(SETTLE)
-        browser.check()
+        browser.check(refused)
         path = folder / f"{name}-{suffix}.png"
         assert browser.driver.save_screenshot(str(path)), path
 
     browser.open("/docs")
     browser.one(".opblock")
     keep("docs")
-    browser.click("#operations-Sessions-listSessions .opblock-summary-control")
-    browser.click("#operations-Sessions-listSessions .try-out__btn")
+    browser.authorize(token)
+    browser.click(f"{CALL} .opblock-summary-control")
+    browser.click(f"{CALL} .try-out__btn")
     keep("docs-call")
+    browser.click(f"{CALL} .execute")
+    browser.await_text(f"{CALL} .live-responses-table .response-col_status", "200")
+    keep("docs-answer")
 
     browser.open("/")
-    browser.await_text("#lists", "A token shows")
+    browser.await_text("#health-server", "up")
     keep("console-empty")
+    browser.one("#token").send_keys("nonsense", Keys.ENTER)
+    browser.one("#refusal:not(:empty)")
+    keep("console-refused", refused=401)
+    browser.hold()
     browser.one("#token").send_keys(token, Keys.ENTER)
-    browser.one("#lists li .title")
+    browser.one("#lists .waiting .title")
+    keep("console-loading", refused=401)
+    browser.open("/")
+    browser.one("#lists button .title")
     browser.await_text("#health-store", "up")
+    browser.one("#rate path.line")
+    browser.driver.execute_script("document.activeElement.blur()")
+    if browser.width == max(SIZES):  # with all four lists
+        browser.resize(browser.driver.execute_script("return document.documentElement.scrollHeight"))
     keep("console")
-    browser.click("#lists li button")
+    browser.resize(HEIGHT)
+    browser.click("#lists button.row")
     browser.one("dialog pre")
     keep("console-record")
 

@@ -3,24 +3,20 @@
 import gzip
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from server.records.caller import READ, WRITE
 from server.rest import site
+from tests.browser import SECONDS, SIZES, THEMES, Browser, chromium, in_chromium
+from tests.documents import here, run
 from tests.parts import (
     ROBOTS,
     SCOPE,
@@ -48,14 +44,7 @@ FILES = {
     for file in (Path(site.__file__).parents[1] / "site" / folder).iterdir()
 }
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-in_chromium = pytest.mark.skipif(
-    CHROMIUM is None or DRIVER is None,
-    reason="THE PAGES ARE NOT TESTED: apt-get install chromium chromium-driver",
-)
-SIZES = (1280, 390)
-THEMES = ("light", "dark")
-SECONDS = 30
+CALL = "#operations-Sessions-listSessions"
 
 
 @pytest.fixture(scope="module")
@@ -129,84 +118,6 @@ def test_pages_name_no_other_host() -> None:
 # --- what a person sees -----------------------------------------------------------------------------
 
 
-class Browser:
-    """A Chromium of one size and theme."""
-
-    def __init__(self, driver: Chrome, host: str) -> None:
-        self.driver = driver
-        self.host = host
-        self.asked: list[str] = []
-
-    def open(self, path: str) -> None:
-        self.driver.get(self.host + path)
-
-    def all(self, selector: str) -> list[WebElement]:
-        return self.driver.find_elements(By.CSS_SELECTOR, selector)
-
-    def one(self, selector: str) -> WebElement:
-        """Wait for an element that can be seen."""
-
-        def seen(_: Any) -> WebElement | None:
-            return next((each for each in self.all(selector) if each.is_displayed()), None)
-
-        found = WebDriverWait(self.driver, SECONDS).until(seen, selector)
-        assert found is not None
-        return found
-
-    def click(self, selector: str) -> None:
-        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.one(selector))
-        self.one(selector).click()
-
-    def await_text(self, selector: str, text: str) -> None:
-        WebDriverWait(self.driver, SECONDS).until(
-            lambda _: any(text in each.text for each in self.all(selector)), f"{text} in {selector}"
-        )
-
-    def check(self) -> None:
-        """Nothing is cut off, nothing went wrong, nobody else was asked."""
-        wide, seen = self.driver.execute_script(
-            "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert wide <= seen
-        driver: Any = self.driver
-        assert driver.get_log("browser") == []
-        asked = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-        self.asked += [
-            each["params"]["request"]["url"]
-            for each in asked
-            if each["method"] == "Network.requestWillBeSent"
-        ]
-        assert self.asked
-        assert all(url.startswith((f"{self.host}/", "data:")) for url in self.asked), self.asked
-
-
-@contextmanager
-def chromium(host: str, profile: Path, width: int, theme: str) -> Iterator[Browser]:
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM or ""
-    for flag in (
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", f"--user-data-dir={profile}"),
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = Chrome(options, Service(DRIVER))
-    try:
-        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-        features = [{"name": "prefers-color-scheme", "value": theme}]
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-        # What Chromium's own first page asked for is not ours.
-        driver.get("about:blank")
-        logs: Any = driver
-        for name in ("browser", "performance"):
-            logs.get_log(name)
-        yield Browser(driver, host)
-    finally:
-        driver.quit()
-
-
 @pytest.fixture(params=[(width, theme) for theme in THEMES for width in SIZES], ids=str)
 def browser(request: pytest.FixtureRequest, loaded: Stack, tmp_path: Path) -> Iterator[Browser]:
     width, theme = request.param
@@ -222,16 +133,12 @@ def test_docs_show_every_call_and_make_it(browser: Browser, loaded: Stack) -> No
     assert len(browser.all(".opblock")) == sum(len(item) for item in document["paths"].values())
     browser.check()
 
-    browser.click(".auth-wrapper .authorize")
-    browser.one("input[aria-label='auth-bearer-value']").send_keys(token(loaded))
-    browser.click(".auth-container:first-of-type .modal-btn.authorize")
-    browser.click(".btn-done")
-    call = "#operations-Sessions-listSessions"
-    browser.click(f"{call} .opblock-summary-control")
-    browser.click(f"{call} .try-out__btn")
-    browser.click(f"{call} .execute")
-    browser.await_text(f"{call} .live-responses-table .response-col_status", "200")
-    browser.await_text(f"{call} .live-responses-table", SITUATION)
+    browser.authorize(token(loaded))
+    browser.click(f"{CALL} .opblock-summary-control")
+    browser.click(f"{CALL} .try-out__btn")
+    browser.click(f"{CALL} .execute")
+    browser.await_text(f"{CALL} .live-responses-table .response-col_status", "200")
+    browser.await_text(f"{CALL} .live-responses-table", SITUATION)
     browser.check()
 
 
@@ -249,9 +156,7 @@ def test_page_follows_the_theme(browser: Browser, path: str) -> None:
 def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/docs")
-        browser.click(".auth-wrapper .authorize")
-        browser.one("input[aria-label='auth-bearer-value']").send_keys("secret")
-        browser.click(".auth-container:first-of-type .modal-btn.authorize")
+        browser.authorize("secret")
         stored = browser.driver.execute_script(
             "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
         )
@@ -269,7 +174,7 @@ def list_of(name: str) -> str:
 def titles(browser: Browser, name: str) -> list[str]:
     shown: list[str] = browser.driver.execute_script(
         "return [...document.querySelectorAll(arguments[0])].map(each => each.textContent)",
-        f"{list_of(name)} .title",
+        f"{list_of(name)} button .title",
     )
     return shown
 
@@ -282,8 +187,11 @@ def await_titles(browser: Browser, name: str, count: int) -> list[str]:
 @in_chromium
 def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> None:
     browser.open("/")
-    browser.await_text("#lists", "A token shows")
+    browser.await_text("#who", "A token shows what its owner may see")
+    assert not browser.all("#seen:not([hidden])")
+    browser.check()
     browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+    browser.await_text("#caller", f"{USER}, until ")
 
     first = await_titles(browser, "user", ROWS)
     await_titles(browser, "session", ROWS)
@@ -294,7 +202,7 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
         browser.await_text(f"#health-{part}", "up")
     for name, text in (("rate", "now; at most"), ("latency", "95 % under")):
         browser.await_text(f"#{name}-text", text)
-        browser.one(f"#{name} svg[role=img][aria-labelledby='{name}-title {name}-text'] path.line")
+        browser.one(f"#{name} svg[role=img][aria-labelledby='{name}-title {name}-now {name}-text'] path.line")
         browser.one(f"#{name} .key.line")
         browser.await_text(f"#{name} footer", "ago")
         drawn = browser.one(f"#{name} path.line").value_of_css_property("stroke")
@@ -313,10 +221,13 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
     assert await_titles(browser, "session", 1) == [f"{SITUATION} No.07"]
     browser.await_text(f"{list_of('user')} ol", "Nothing has these words.")
     browser.check()
+    browser.click(f"{list_of('session')} button.row")
+    assert json.loads(browser.one("dialog pre").text)["situation"] == f"{SITUATION} No.07"
+    browser.check()
 
 
 CONTROLS = """
-return [...document.querySelectorAll("a, button, input")]
+return [...document.querySelectorAll("a, button, input, summary")]
   .filter((each) => !each.disabled && each.checkVisibility());
 """
 FOCUSED = """
@@ -358,7 +269,7 @@ def test_console_is_used_by_keyboard(loaded: Stack, tmp_path: Path, key: str) ->
         browser.one(f"{list_of('session')} .on").send_keys(key)
         browser.await_text(f"{list_of('session')} footer", f"{ROWS + 1}")
         title = titles(browser, "session")[0]
-        record = browser.one(f"{list_of('session')} li button")
+        record = browser.one(f"{list_of('session')} button.row")
         record.send_keys(key)
         assert browser.one("#record-title").text == title
         assert json.loads(browser.one("dialog pre").text)["situation"] == title
@@ -375,7 +286,7 @@ def test_console_plots_its_own_calls_for_a_token_that_may_not_see_the_services(
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
         browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
-        browser.await_text("#rate-text", "Shown to a token with the scope sessions:read")
+        browser.await_text("#rate-text", "shown to a token with the scope sessions:read")
         browser.await_text("#latency-text", "for this page's last call")
         browser.one("#latency path.own")
         assert not browser.all("#rate path")
@@ -404,14 +315,82 @@ def test_activity_is_for_those_who_serve_users(stack: Stack, scopes: list[str] |
     assert stack.get("/activity", credential).status_code == status
 
 
+STORED = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+
+
 @in_chromium
-def test_console_says_what_is_wrong_and_forgets(loaded: Stack, tmp_path: Path) -> None:
+def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stack, tmp_path: Path) -> None:
+    expired = loaded.token(USER, expires_in=timedelta(seconds=-1))
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
-        browser.one("#token").send_keys("nonsense", Keys.ENTER)
-        browser.await_text(f"{list_of('user')} .wrong", "token")
-        stored = "return JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
-        assert browser.driver.execute_script(stored) == '[{},{"rollcall.token":"nonsense"},""]'
+        for bad in ("nonsense", expired):
+            browser.one("#token").send_keys(bad, Keys.ENTER)
+            message = loaded.get("/v1/sessions", bad).json()["message"]
+            browser.await_text("#refusal[role=alert]", message)
+            assert browser.driver.execute_script(STORED) == '[{},{},""]'
+            assert browser.driver.switch_to.active_element == browser.one("#token")
+            browser.check(refused=401)
+
+
+def test_command_that_the_console_shows_signs_a_token_that_may_see_all(stack: Stack, tmp_path: Path) -> None:
+    (command,) = re.findall(
+        r"<pre[^>]*>(\.venv.*?)</pre>", FILES["/console/index.html"].read_text(), re.DOTALL
+    )
+    signed = run(["bash", "-euo", "pipefail", "-c", here(command, stack)], stack.environment, folder=tmp_path)
+    for path in ("/v1/userSessions", "/v1/sessions", "/v1/robotSessions", "/v1/agentSessions", "/activity"):
+        assert stack.get(path, signed.strip()).status_code == 200, path
+
+
+@in_chromium
+def test_console_forgets_a_token_when_it_is_told_to(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        credential = token(loaded)
+        browser.one("#token").send_keys(credential, Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        stored = json.loads(browser.driver.execute_script(STORED))
+        assert stored == [{}, {"rollcall.token": credential}, ""]
         browser.click("#forget")
-        assert browser.driver.execute_script(stored) == '[{},{},""]'
-        browser.await_text("#lists", "A token shows")
+        browser.await_text("#who", "A token shows what its owner may see")
+        assert browser.driver.execute_script(STORED) == '[{},{},""]'
+        assert titles(browser, "user") == []
+
+
+@in_chromium
+def test_console_takes_an_api_key(loaded: Stack, tmp_path: Path) -> None:
+    key = loaded.command("key", "add", "--sub", USER).stdout.decode().strip()
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(key, Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        browser.await_text("#caller", "Your API key")
+
+
+@in_chromium
+def test_console_says_which_list_a_token_may_not_see_without_alarm(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        browser.await_text(f"{list_of('robot')} .note", "USE_ROBOTS")
+        assert not browser.all(f"{list_of('robot')} .wrong, {list_of('robot')} .note button")
+
+
+@in_chromium
+def test_console_shows_that_it_waits_and_offers_to_try_again(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.hold()
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        assert browser.one(f"{list_of('user')} ol[aria-busy=true] .waiting")
+        browser.driver.refresh()
+        await_titles(browser, "user", ROWS)
+        assert browser.one(f"{list_of('user')} ol[aria-busy=false]")
+
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/v1/userSessions*"]})
+        browser.driver.refresh()
+        browser.await_text(f"{list_of('user')} .note.wrong", "The service does not answer.")
+        await_titles(browser, "session", ROWS)
+        browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        browser.click(f"{list_of('user')} .note button")
+        await_titles(browser, "user", ROWS)

@@ -8,9 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import grpc
 import httpx
@@ -23,6 +24,7 @@ from deploy import settings_table
 from deploy.reference.errors import HEADER, details, raised, rows
 from server.app import SERVICES
 from server.settings import PREFIX, Settings
+from tests.browser import SIZES, THEMES, chromium, in_chromium
 from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, make_targets, run
 from tests.stack import Stack, free_port, running_stack
 
@@ -75,7 +77,7 @@ ELSEWHERE = {
     FETCH: "test_fetch_from_a_browser",
     SERVE: "test_serve: it runs until it is stopped",
     ADOPT: "test_adopt: it has an old system",
-    INSTALL: "test_stubs_are_installed_with_types: it would fetch every dependency again",
+    INSTALL: "test_pip_installs_stubs_with_types: without the dependencies, which are there",
     "make run\n": "test_make_targets: it is `rollcall up`, on which all blocks here run",
     "make test\n": "test_make_targets: it is what runs this",
 }
@@ -97,9 +99,29 @@ def test_every_block_is_run_or_has_a_reason() -> None:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def origin() -> Iterator[str]:
+    """Another service's page, as browsers see it."""
+
+    class Blank(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as http.server has it
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><link rel=icon href='data:,'>")
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("localhost", 0), Blank) as server:
+        Thread(target=server.serve_forever).start()
+        yield f"http://localhost:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory, origin: str) -> Iterator[Stack]:
     """What `make run` starts."""
-    with running_stack(tmp_path_factory.mktemp("readme") / "data", arguments=()) as stack:
+    folder = tmp_path_factory.mktemp("readme") / "data"
+    with running_stack(folder, arguments=(), environment={"ROLLCALL_CORS_ORIGINS": origin}) as stack:
         yield stack
 
 
@@ -122,8 +144,9 @@ def test_block_works(part: str, demo: Stack, environment: dict[str, str]) -> Non
     assert re.search(PRINTS[part], printed), printed[:2000]
 
 
-def test_fetch_from_a_browser(demo: Stack, environment: dict[str, str]) -> None:
-    origin = demo.settings.cors_origins[0]
+def test_fetch_is_open_to_the_origins_of_the_setting(
+    demo: Stack, environment: dict[str, str], origin: str
+) -> None:
     asked = {
         "origin": origin,
         "access-control-request-method": "GET",
@@ -138,11 +161,46 @@ def test_fetch_from_a_browser(demo: Stack, environment: dict[str, str]) -> None:
         assert response.headers["access-control-allow-origin"] == origin
         assert response.headers["access-control-allow-credentials"] == "true"
     assert "authorization" in preflight.headers["access-control-allow-headers"]
-    node = shutil.which("node")
-    if node is not None:  # what it fetches is judged above
-        script = f"const token = process.env.TOKEN;\n{here(block(FETCH), demo)}"
-        shown = run([node, "--input-type=module", "-e", script], environment)
-        assert shown == f"200 {len(answer.json())}\n"
+
+
+IN_PAGE = """
+const [token, done] = arguments;
+(async () => {
+%s
+return `${answer.status} ${sessions.length}`;
+})().then(done, (error) => done(String(error)));
+"""
+BEARER = "headers: { authorization: `Bearer ${token}` },"
+
+
+@in_chromium
+@pytest.mark.parametrize("by", ["header", "cookie"])
+def test_fetch_from_a_browser(
+    by: str, demo: Stack, environment: dict[str, str], origin: str, tmp_path: Path
+) -> None:
+    token = environment["TOKEN"]
+    script = here(block(FETCH), demo)
+    assert BEARER in script
+    with chromium(origin, tmp_path, SIZES[0], THEMES[0]) as browser:
+        if by == "cookie":
+            # Cookies go along within a site: from a page on localhost to localhost.
+            script = script.replace(BEARER, 'credentials: "include",').replace("//127.0.0.1", "//localhost")
+            browser.driver.get(demo.rest.replace("127.0.0.1", "localhost") + "/openapi.json")
+            browser.driver.add_cookie({"name": "better-auth.session_token", "value": token})
+        browser.open("/")
+        shown = browser.driver.execute_async_script(IN_PAGE % script, token)
+    assert shown == f"200 {len(demo.get('/session', token).json())}"
+
+
+@in_chromium
+def test_fetch_from_a_page_of_another_origin_is_refused_by_the_browser(
+    demo: Stack, environment: dict[str, str], tmp_path: Path
+) -> None:
+    script = here(block(FETCH), demo)
+    with chromium(demo.rest.replace("127.0.0.1", "localhost"), tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/openapi.json")
+        shown = browser.driver.execute_async_script(IN_PAGE % script, environment["TOKEN"])
+    assert shown == "TypeError: Failed to fetch"
 
 
 def test_serve(demo: Stack, tmp_path: Path) -> None:
@@ -199,16 +257,38 @@ def await_serving(target: str, server: subprocess.Popen[bytes]) -> None:
             time.sleep(0.05)
 
 
-def test_stubs_are_installed_with_types() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    stubs = ROOT / "generated" / "rollcall"
+def test_pip_installs_stubs_with_types(tmp_path: Path) -> None:
+    """Into a folder that stands for a new environment."""
+    command = [
+        "-m",
+        *block(INSTALL).split()[:-1],
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    run([sys.executable, *command], os.environ)
+    stubs = tmp_path / "rollcall"
 
-    assert "generated/rollcall" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert (stubs / "py.typed").is_file()
     assert (stubs / "v1" / "service_config.json").is_file()
     for proto in (ROOT / "protos" / "rollcall" / "v1").glob("*.proto"):
         for ending in ("_pb2.py", "_pb2.pyi", "_pb2_grpc.py", "_pb2_grpc.pyi"):
             assert (stubs / "v1" / f"{proto.stem}{ending}").is_file()
+    for file in (ROOT / "server").rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            assert (tmp_path / file.relative_to(ROOT)).is_file(), file
+    assert (tmp_path / "server" / "embedded" / "envoy.yaml").is_file()
+    wrong = tmp_path / "wrong.py"
+    wrong.write_text("from rollcall.v1 import session_pb2\n\nsession_pb2.Session(situation=7)\n")
+    types = [sys.executable, "-m", "mypy", "--config-file=", f"--cache-dir={tmp_path / 'cache'}", str(wrong)]
+    environment = os.environ | {"MYPYPATH": str(tmp_path)}
+    judged = subprocess.run(types, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (
+        'Argument "situation" to "Session" has incompatible type "int"; expected "str | None"'
+        in judged.stdout
+    )
 
 
 def test_make_targets() -> None:

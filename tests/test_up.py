@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 
+import httpx
 import jwt
 import pytest
 
@@ -157,6 +158,13 @@ def test_printed_grpcurl_line_lists_sessions(shared: Up) -> None:
     [call] = [call for call in shared.calls() if "grpcurl" in call]
 
     assert items_of(json.loads(bash(call)))
+
+
+def test_printed_pages_are_served(shared: Up) -> None:
+    [line] = [line for line in shared.out.read_text().splitlines() if line.startswith("In a browser: ")]
+    pages = re.findall(r"http://\S+?(?=,? )", line)
+
+    assert [httpx.get(page).headers["content-type"] for page in pages] == ["text/html; charset=utf-8"] * 2
 
 
 def test_all_printed_lines_carry_one_token_that_is_valid_for_a_day(shared: Up) -> None:

@@ -295,6 +295,7 @@ def _instructions(settings: Settings) -> str:
     calls.append(shlex.join([grpcurl, *_grpcurl_tls(settings), "-H", credentials, target, GRPC_METHOD]))
     lines = [
         f"rollcall is up: REST {base}, gRPC {target}, data in {settings.data_dir}. Ctrl-C stops it.",
+        f"In a browser: {base}/ is the console, {base}/docs the HTTP API.",
         *calls,
     ]
     if token is None:

@@ -1,11 +1,15 @@
 """What `deploy/` and the repository's own settings say: valid by their schemas, and true of the product."""
 
 import copy
+import gzip
 import json
+import math
+import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ import kubernetes_validate  # type: ignore[import-untyped] # it ships none
 import pytest
 import typer
 import yaml
+from dotenv import dotenv_values
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from packaging.version import Version
 
@@ -24,6 +29,8 @@ from server.embedded import child
 from server.settings import PREFIX, Settings, load
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
+from tests.documents import blocks, run
+from tests.parts import line, session
 from tests.stack import ROLLCALL, Stack, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -393,6 +400,69 @@ def test_every_path_exists(name: str) -> None:
     makes = set(re.findall(r"\bmake ([a-z-]+)", "\n".join(re.findall(r"`[^`]+`|run: .*", text))))
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert makes <= targets
+
+
+def in_compose(folder: Path) -> bool:
+    return bool(load(**by_field(dotenv_values(folder / "deploy" / ".env"))).page_token_keys)
+
+
+def in_kubernetes(folder: Path) -> bool:
+    given = {name: (folder / name).read_text() for name in ("mongodb-uri", "page-token-keys")}
+    return bool(load(**by_field(given)).page_token_keys)
+
+
+def exported(folder: Path) -> bool:
+    return b"In the backup." in gzip.decompress((folder / "rollcall.jsonl.gz").read_bytes())
+
+
+def by_field(given: Mapping[str, str | None]) -> dict[str, str | None]:
+    return {name.removeprefix(PREFIX).lower().replace("-", "_"): value for name, value in given.items()}
+
+
+GUIDE_RUNS = {
+    "> deploy/.env": in_compose,
+    "> mongodb-uri": in_kubernetes,
+    "rollcall export | gzip": exported,
+}
+"""A part of each block of the guide that runs here, and what holds after it; a bad secret stops the start."""
+GUIDE_ELSEWHERE = {
+    "docker ": "there is no container engine here; test_image.py runs the server as the image does",
+    "kubectl ": "there is no cluster here; the manifests are judged by their schemas",
+    "sh.shardCollection": "there is no mongos here; tests/store asks MongoDB what each list walks",
+}
+"""A part of each block that does not run, and why."""
+
+
+def test_sizing_is_by_the_measured_figures() -> None:
+    results = (ROOT / "bench" / "RESULTS.md").read_text()
+    page = results.partition("### REST, page of 20\n")[2].partition("\n### ")[0]
+    (row,) = [row for row in page.splitlines() if row.startswith("| **rollcall, pymongo** |")]
+    measured = [float(cell) for cell in row.strip("|").split("|")[-3:]]
+    example = re.sub(r"\s+", " ", GUIDE.partition("For example, pages of 20")[2])
+    told = [float(each) for each in re.findall(r"`[sem]` = ([\d.]+)", example)]
+    counts = (
+        r"1,000 of them a second take (\d+) server processes, (\d+) Envoy cores and (\d+) core of MongoDB"
+    )
+
+    assert told == pytest.approx(measured, rel=0.25), "the guide's figures are no longer the benchmark's"
+    needed = [1000 * each / 600 + spare for each, spare in zip(told, (1, 1, 0), strict=True)]
+    assert re.findall(counts, example) == [tuple(str(math.ceil(each)) for each in needed)]
+
+
+def test_every_block_of_the_guide_is_run_or_has_a_reason() -> None:
+    for language, text in blocks(GUIDE):
+        found = [part for part in (*GUIDE_RUNS, *GUIDE_ELSEWHERE) if part in text]
+        assert language == "text" or len(found) == 1, text
+
+
+@pytest.mark.parametrize("part", GUIDE_RUNS)
+def test_block_of_the_guide_works(part: str, stack: Stack, tmp_path: Path) -> None:
+    (text,) = [text for _, text in blocks(GUIDE) if part in text]
+    stack.load(line("session", session(situation="In the backup."), developer_id="guide"))
+    (tmp_path / "deploy").mkdir()
+    path = f"{Path(ROLLCALL).parent}:{os.environ['PATH']}"
+    run(["bash", "-euo", "pipefail", "-c", text], stack.environment | {"PATH": path}, folder=tmp_path)
+    assert GUIDE_RUNS[part](tmp_path)
 
 
 def test_guide_has_a_table_of_its_sections() -> None:

@@ -32,17 +32,23 @@ const LISTS = [
 ];
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const until = (end) => (end.toDateString() === new Date().toDateString() ? clock : when).format(end);
 const one = (selector, within = document) => within.querySelector(selector);
-const plain = (object) => Object.entries(object ?? {}).map(([key, value]) => `${key}: ${JSON.stringify(value)}`).join(" · ");
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+const plain = (object) => Object.keys(object ?? {}).sort().map((key) => `${key}: ${shown(object[key])}`).join(" · ");
 const token = () => sessionStorage.getItem("rollcall.token");
 
 class Refused extends Error {}
 
 async function call(path) {
-  const answer = await fetch(path, { headers: { authorization: `Bearer ${token()}` } });
+  const asked = token();
+  const answer = await fetch(path, { headers: { authorization: `Bearer ${asked}` } });
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
-    throw new Refused(body.message ?? `HTTP ${answer.status}`, { cause: answer.status });
+    const refusal = new Refused(body.message ?? `HTTP ${answer.status}`, { cause: answer.status });
+    if (answer.status === 401 && asked === token()) forget(refusal.message);
+    throw refusal;
   }
   return answer.json();
 }
@@ -60,8 +66,14 @@ class List {
   }
 
   clear() {
-    Object.assign(this, { rows: [], next: "", done: false, page: 0, words: [], problem: "", loading: null });
+    Object.assign(this, { rows: [], next: "", done: false, page: 0, words: [], problem: null, loading: null });
     this.show();
+  }
+
+  again() {
+    Object.assign(this, { problem: null, done: false });
+    this.show();
+    return this.fill();
   }
 
   get found() {
@@ -83,7 +95,14 @@ class List {
 
   // One at a time: what is typed meanwhile is looked for by the same loop.
   fill() {
-    this.loading ??= this.load().finally(() => { this.loading = null; this.show(); });
+    if (!this.loading) {
+      const { rows } = this;
+      this.loading = this.load().finally(() => {
+        if (rows !== this.rows) return; // another caller's
+        this.loading = null;
+        this.show();
+      });
+    }
     return this.loading;
   }
 
@@ -101,7 +120,7 @@ class List {
         this.done = this.next === "";
       } catch (error) {
         if (rows !== this.rows) return;
-        this.problem = error instanceof Refused ? error.message : "The service does not answer.";
+        this.problem = error instanceof Refused ? error : new Error("The service does not answer.");
         this.done = true;
       }
       this.show();
@@ -112,39 +131,65 @@ class List {
     const { found } = this;
     const first = this.page * ROWS;
     const rows = found.slice(first, first + ROWS);
-    const note = this.problem || (rows.length ? "" : this.note());
-    one("ol", this.element).replaceChildren(...rows.map(line), ...(note ? [remark(note, this.problem !== "")] : []));
+    const waits = !rows.length && !this.done && this.rows.length < MOST;
+    const list = one("ol", this.element);
+    list.setAttribute("aria-busy", String(waits));
+    list.replaceChildren(...(waits ? Array.from({ length: ROWS }, waiting) : rows.map(line)), ...this.notes(rows, waits));
     one("output", this.element).textContent = found.length ? `${found.length}${this.done ? "" : "+"}` : "";
     one("footer span", this.element).textContent = rows.length ? `${first + 1}–${first + rows.length}` : "";
     one(".back", this.element).disabled = this.page === 0;
     one(".on", this.element).disabled = found.length <= first + ROWS;
   }
 
-  note() {
-    if (!token()) return "A token shows what its owner may see.";
-    if (!this.done && this.rows.length < MOST) return "Loading…";
-    return this.words.length ? "Nothing has these words." : "There are none.";
+  notes(rows, waits) {
+    // What a caller may not see is no fault, and asking again is no help.
+    if (this.problem) return [note(this.problem.message, this.problem.cause !== 403 && (() => this.again()))];
+    if (rows.length || waits) return [];
+    return [note(this.words.length ? "Nothing has these words." : "There are none.")];
   }
 }
 
 function line({ id, title, time, more, record }) {
   const item = document.createElement("li");
-  const button = item.appendChild(document.createElement("button"));
+  const button = item.appendChild(row("button", {
+    [title ? "title" : "title id"]: title || id,
+    time: time ? when.format(new Date(time)) : "",
+    more: more.filter(Boolean).join(" · ") || id,
+  }));
   button.type = "button";
-  const parts = { title: title || id, time: time ? when.format(new Date(time)) : "", more: more.filter(Boolean).join(" · ") || id };
-  for (const [name, text] of Object.entries(parts)) {
-    const part = button.appendChild(document.createElement(name === "title" ? "span" : "small"));
-    part.className = name;
-    part.textContent = text;
-  }
   button.addEventListener("click", () => open(title || id, record));
   return item;
 }
 
-function remark(text, wrong) {
+function row(tag, parts) {
+  const element = document.createElement(tag);
+  element.className = "row";
+  for (const [name, text] of Object.entries(parts)) {
+    const part = element.appendChild(document.createElement("span"));
+    part.className = name;
+    part.textContent = text;
+  }
+  return element;
+}
+
+function waiting() {
   const item = document.createElement("li");
-  item.className = wrong ? "note wrong" : "note";
+  item.className = "waiting";
+  item.append(row("div", { title: "", time: "", more: "" }));
+  return item;
+}
+
+// With a way to ask again, it is a fault.
+function note(text, again) {
+  const item = document.createElement("li");
+  item.className = again ? "note wrong" : "note";
   item.textContent = text;
+  if (again) {
+    const button = item.appendChild(document.createElement("button"));
+    button.type = "button";
+    button.textContent = "Try again";
+    button.addEventListener("click", again);
+  }
   return item;
 }
 
@@ -152,7 +197,13 @@ const dialog = one("dialog");
 
 function open(title, record) {
   one("#record-title").textContent = title;
-  one("pre", dialog).textContent = JSON.stringify(record, null, 2);
+  const parts = JSON.stringify(record, null, 2).split(/^( *"(?:[^"\\]|\\.)*")(?=: )/m);
+  one("pre", dialog).replaceChildren(...parts.map((text, index) => {
+    const part = document.createElement("span");
+    if (index % 2) part.className = "key-of";
+    part.textContent = text;
+    return part;
+  }));
   dialog.showModal();
 }
 
@@ -163,28 +214,59 @@ one("#close").addEventListener("click", () => dialog.close());
 const lists = LISTS.map((kind) => new List(kind));
 one("#lists").append(...lists.map((list) => list.element));
 
-function start() {
-  one("#forget").hidden = !token();
-  for (const list of lists) {
-    list.clear();
-    if (token()) list.search(one("#search").value);
+// What the token says of itself, for a person to see: nothing is decided by it. An API key says nothing.
+function claims() {
+  const middle = token().split(".")[1] ?? "";
+  try {
+    const bytes = Uint8Array.from(atob(middle.replace(/-/g, "+").replace(/_/g, "/")), (each) => each.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return {};
+  }
+}
+
+function introduce() {
+  const { sub, developer_id: tenant, exp } = claims();
+  const name = document.createElement("b");
+  name.textContent = sub ?? "Your API key";
+  const rest = [
+    tenant && tenant !== sub && ` of ${tenant}`,
+    Number.isFinite(exp) && `, until ${until(new Date(exp * 1000))}`,
+  ].filter(Boolean).join("");
+  one("#caller").replaceChildren(name, rest);
+}
+
+function start(refusal = "") {
+  const known = Boolean(token());
+  one("#who").hidden = known;
+  one("#seen").hidden = !known;
+  one("#refusal").textContent = refusal;
+  for (const list of lists) list.clear();
+  if (known) {
+    introduce();
+    for (const list of lists) list.search(one("#search").value);
   }
   look();
+}
+
+function forget(refusal = "") {
+  sessionStorage.removeItem("rollcall.token");
+  start(refusal);
+  one("#token").focus();
 }
 
 one("#who").addEventListener("submit", (event) => {
   event.preventDefault();
   const given = one("#token").value.trim();
-  if (given) sessionStorage.setItem("rollcall.token", given);
   one("#token").value = "";
+  if (!given) return;
+  sessionStorage.setItem("rollcall.token", given);
   start();
+  one("#search").focus({ preventScroll: true });
 });
-one("#forget").addEventListener("click", () => {
-  sessionStorage.removeItem("rollcall.token");
-  start();
-});
+one("#forget").addEventListener("click", () => forget());
 one("#search").addEventListener("input", (event) => {
-  if (token()) for (const list of lists) list.search(event.target.value);
+  for (const list of lists) list.search(event.target.value);
 });
 
 // --- health: what the calls of this page show
@@ -214,12 +296,13 @@ async function look() {
   mark("store", store && store !== 401 ? state(store) : "");
   samples.push(took);
   samples.splice(0, samples.length - SAMPLES);
-  await plot();
+  if (token()) await plot();
 }
 
 // --- the plots: the service's calls, for a token that may see them; else those of this page
 
 const LEAST = 12; // points of a plot
+const FILLED = ["line", "own"]; // down to the axis
 const short = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
 const span = (seconds) => (seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
 let refused = null;
@@ -252,41 +335,47 @@ function plotService({ points: all, seconds }) {
     faint: points.map((point) => point.p95_ms),
   });
   const last = points.at(-1);
-  one("#rate-text").textContent = `${short(last.calls / seconds)} now; at most ${short(most)}, and `
-    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, in ${span(past)}`;
-  one("#latency-text").textContent = last.calls
-    ? `${short(last.median_ms)} now, 95 % under ${short(last.p95_ms)}; at worst ${short(longest)} in ${span(past)}`
-    : `No call now; 95 % under ${short(longest)} at worst in ${span(past)}`;
+  tell("rate", short(last.calls / seconds), `now; at most ${short(most)}, and `
+    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, in ${span(past)}`);
+  if (last.calls) {
+    tell("latency", short(last.median_ms), `now, 95 % under ${short(last.p95_ms)}; at worst ${short(longest)} in ${span(past)}`);
+  } else {
+    tell("latency", "–", `no call now; 95 % under ${short(longest)} at worst in ${span(past)}`);
+  }
 }
 
 function plotOwn() {
   const past = SAMPLES * SECONDS;
   draw("rate", past, {});
   const most = draw("latency", past, { own: [...Array(SAMPLES - samples.length).fill(null), ...samples] });
-  one("#rate-text").textContent = "Shown to a token with the scope sessions:read";
-  one("#latency-text").textContent = `${short(samples.at(-1))} for this page's last call; at most ${short(most)} in ${span(past)}`;
+  tell("rate", "–", "shown to a token with the scope sessions:read");
+  tell("latency", short(samples.at(-1)), `for this page's last call; at most ${short(most)} in ${span(past)}`);
+}
+
+function tell(name, now, text) {
+  one(`#${name}-now`).textContent = now;
+  one(`#${name}-text`).textContent = text;
 }
 
 // Draws lines of one scale over the past seconds, with gaps where a value is null; answers the greatest value.
 function draw(name, past, lines) {
   const most = Math.max(0, ...Object.values(lines).flat());
-  const shapes = Object.entries(lines).map(([kind, values]) => {
-    let gap = true;
-    const steps = values.map((value, index) => {
-      if (value === null) {
-        gap = true;
-        return "";
-      }
-      const x = (index * 300) / (values.length - 1);
-      const y = 60 - (60 * value) / (most || 1);
-      // A dash, for a value between two gaps would be no line.
-      const step = gap ? `M${x - 2},${y}H${x}` : `L${x},${y}`;
-      gap = false;
-      return step;
-    });
+  const shapes = Object.entries(lines).flatMap(([kind, values]) => {
+    const place = (value, index) => [(index * 300) / (values.length - 1), 60 - (60 * value) / (most || 1)];
+    const runs = [[]];
+    for (const [index, value] of values.entries()) {
+      if (value === null) runs.push([]); else runs.at(-1).push(place(value, index).join());
+    }
+    const drawn = runs.filter((run) => run.length);
+    const path = drawn.map((run) => (run.length > 1 ? `M${run.join("L")}` : `M${run[0]}h0.01`)).join("");
+    const shape = [kind, path];
+    if (!FILLED.includes(kind)) return [shape];
+    const foot = (point) => `${point.split(",")[0]},60`;
+    return [["area", drawn.map((run) => `M${[foot(run[0]), ...run, foot(run.at(-1))].join("L")}Z`).join("")], shape];
+  }).map(([kind, path]) => {
     const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
     shape.setAttribute("class", kind);
-    shape.setAttribute("d", steps.join(""));
+    shape.setAttribute("d", path);
     return shape;
   });
   const figure = one(`#${name}`);
@@ -299,5 +388,7 @@ function draw(name, past, lines) {
   return most;
 }
 
+// On the machine of `rollcall up`, whoever looks can sign one.
+one("details").open = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
 setInterval(() => { if (!document.hidden) look(); }, SECONDS * 1000);
 start();
