@@ -20,6 +20,7 @@ from rollcall.v1 import rest_pb2, rest_pb2_grpc, session_pb2, session_pb2_grpc
 from server.admission import Capacity, Gate
 from server.errors import OverloadedError, StoppingError
 from tests import test_envoy as envoy
+from tests.faults.waiting import until
 from tests.parts import FOUNDRY, ROBOTS, SCOPE, line, session, user_session
 from tests.stack import Stack, free_port, running_stack
 from tests.test_envoy import Proxy
@@ -299,7 +300,8 @@ async def stuck(stack: Stack) -> AsyncIterator[None]:
         store.suspend()
         try:
             call = stub.ListSessions(session_pb2.ListSessionsRequest(), metadata=metadata)
-            await asyncio.sleep(0.2)
+            # Who has no credentials is told so until the place is taken.
+            await until(lambda: _is_full(stack), PATIENCE_SECONDS)
             yield
         finally:
             store.resume()
@@ -307,6 +309,10 @@ async def stuck(stack: Stack) -> AsyncIterator[None]:
     end = time.monotonic() + PATIENCE_SECONDS
     while stack.get("/sessions", stack.token("ada")).status_code != 200:
         assert time.monotonic() < end
+
+
+async def _is_full(stack: Stack) -> bool:
+    return (await asyncio.to_thread(stack.get, "/session")).status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
 async def test_the_server_refuses_a_call_too_many_before_it_asks_who_calls(busy: Stack) -> None:
