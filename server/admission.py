@@ -4,6 +4,8 @@ Without a bound an overloaded server works at everything and finishes nothing in
 is first come, first served.  Who finds it full is shed, and so is who has waited too long: a
 burst may take `wait_seconds` to be worked off, but where there has been a line for longer than
 that, waiting only makes every answer late, and calls wait `STANDING_SECONDS` (the idea of CoDel).
+Such a line takes nobody while those whose turn it is have waited half of that: to be shed at once
+costs the server less than to be shed in the end.
 """
 
 import asyncio
@@ -48,6 +50,14 @@ class Capacity:
     stream_bytes: int
 
 
+@dataclass(eq=False, slots=True)
+class _Place:
+    """A call in line."""
+
+    given: asyncio.Future[None]
+    since: float
+
+
 class Gate:
     """Lets calls work.  Every `enter` that returns is followed by one `leave`."""
 
@@ -58,10 +68,17 @@ class Gate:
         self.held = 0
         """Bytes of answers whose readers have not read them yet."""
         # Nobody waits while a place is free: `leave` hands it over.
-        self._line: deque[asyncio.Future[None]] = deque()
-        self._begun: deque[asyncio.Future[None]] = deque()
+        self._line: deque[_Place] = deque()
+        self._begun: deque[_Place] = deque()
         self._line_since = 0.0
+        self._waited = 0.0
+        """How long the call had waited whose turn came last."""
         self._closed = False
+
+    @property
+    def calls(self) -> int:
+        """How many calls work at a time."""
+        return self._capacity.calls
 
     def passes(self) -> bool:
         """Take a place if one is free, as `enter` does, without waiting."""
@@ -80,18 +97,20 @@ class Gate:
         if self._free:
             self._free -= 1
             return
+        if not begun and self.sheds():
+            raise self._overloaded()
         line = self._begun if begun else self._line
         loop = asyncio.get_running_loop()
-        place: asyncio.Future[None] = loop.create_future()
+        place = _Place(loop.create_future(), loop.time())
         patience = None
         if not begun:
-            patience = loop.call_later(self._wait_seconds(loop.time()), self._give_up, place)
+            patience = loop.call_later(self._wait_seconds(place.since), self._give_up, place)
         line.append(place)
         self._counts.waiting(len(self._line))
         try:
-            await place
+            await place.given
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
+            if place.given.done() and not place.given.cancelled():
                 self.leave()
             elif place in line:
                 line.remove(place)
@@ -101,13 +120,22 @@ class Gate:
                 patience.cancel()
             self._counts.waiting(len(self._line))
 
+    def sheds(self) -> bool:
+        """Return whether a call that comes now finds no room even in line; it is counted as shed."""
+        if self._free or self._closed or not self._is_full():
+            return False
+        self._counts.shed()
+        return True
+
     def leave(self) -> None:
         """Give a place back, to who has waited longest."""
         for line in (self._begun, self._line):
             while line:
                 place = line.popleft()
-                if not place.done():
-                    place.set_result(None)
+                if not place.given.done():
+                    if line is self._line:
+                        self._waited = place.given.get_loop().time() - place.since
+                    place.given.set_result(None)
                     return
         self._free += 1
 
@@ -119,7 +147,8 @@ class Gate:
         if self._closed:
             raise StoppingError
         if self.held >= self._capacity.stream_bytes:
-            raise self._shed()
+            self._counts.shed()
+            raise self._overloaded()
         return Held(self)
 
     def close(self) -> None:
@@ -131,21 +160,31 @@ class Gate:
         while self._free < self._capacity.calls:  # noqa: ASYNC110 # an event would cost every call something
             await asyncio.sleep(LOOK_SECONDS)
 
+    def _is_full(self) -> bool:
+        if len(self._line) >= self._capacity.waiting:
+            return True
+        return (
+            self._waited > STANDING_SECONDS / 2
+            and bool(self._line)
+            and self._lasts(asyncio.get_running_loop().time())
+        )
+
+    def _lasts(self, now: float) -> bool:
+        return now - self._line_since > self._capacity.wait_seconds
+
     def _wait_seconds(self, now: float) -> float:
         if not self._line:
             self._line_since = now
-        if len(self._line) >= self._capacity.waiting:
-            raise self._shed()
-        stands = now - self._line_since > self._capacity.wait_seconds
-        return min(STANDING_SECONDS, self._capacity.wait_seconds) if stands else self._capacity.wait_seconds
+        patience = self._capacity.wait_seconds
+        return min(STANDING_SECONDS, patience) if self._lasts(now) else patience
 
-    def _give_up(self, place: asyncio.Future[None]) -> None:
-        if not place.done():
+    def _give_up(self, place: _Place) -> None:
+        if not place.given.done():
             self._line.remove(place)
-            place.set_exception(self._shed())
+            self._counts.shed()
+            place.given.set_exception(self._overloaded())
 
-    def _shed(self) -> OverloadedError:
-        self._counts.shed()
+    def _overloaded(self) -> OverloadedError:
         return OverloadedError(limit=self._capacity.calls)
 
 

@@ -13,13 +13,14 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
-from server import readiness, tls
+from server import allocator, readiness, tls
 from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
 from server.calls import Limits
 from server.errors import RollcallError
+from server.first_message import FirstMessage
 from server.health import LIVE, bracketed
-from server.interceptors import chain
+from server.interceptors import chain, counting
 from server.observability import metrics as observed
 from server.observability import pulse
 from server.observability.activity import Activity
@@ -150,6 +151,7 @@ async def serve(settings: Settings) -> None:
     """
     stop = Stop()
     async with running(settings, stop.hurried):
+        allocator.collect_rarely()
         await stop.asked.wait()
 
 
@@ -162,17 +164,21 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     """
     traces = _traces_of(settings)
     pool = StorePool() if observed.are_served(settings) else None
-    connection = driver.connect(settings, _listeners(pool, traces))
-    reads = Reads(connection.database)
+    # A trace has what the driver says of its commands.
+    connection = driver.connect(settings, _listeners(pool, traces), pages=traces is None)
+    reads = Reads(connection.database, connection.direct)
     health = HealthServicer()
     metrics = observed.call_metrics()
     activity = Activity(metrics)
     gate = Gate(_capacity(settings), metrics)
     contracts, handlers = _handlers(settings, connection, reads, gate, activity.body)
     tracer = None if traces is None else traces.tracer
+    counted = counting(metrics, contracts)
+    # The documented paths are shed in their contracts' words.
+    first_message = FirstMessage(gate, {service.full_name for service, _ in TYPED_SERVICES}, counted)
     # Two servers on one port must be a decision, not an accident.
     options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
-    server = grpc.aio.server(interceptors=chain(metrics, contracts, tracer), options=options)
+    server = grpc.aio.server(interceptors=chain(counted, first_message, tracer), options=options)
     server.add_generic_rpc_handlers(handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -187,10 +193,14 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         await _make_indexes(connection)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    beats = [activity.beat]
+    def measure_store(pool: StorePool) -> None:
+        inner_metrics().take(pool, 0 if connection.direct is None else connection.direct.connections)
+
+    beats: list[Callable[[], None]] = [activity.beat]
     if pool is not None:
-        beats.append(partial(inner_metrics().take, pool))
-    following = [asyncio.create_task(ready()), asyncio.create_task(pulse.follow(metrics, beats))]
+        beats.append(partial(measure_store, pool))
+    works = (ready(), pulse.follow(metrics, beats), first_message.follow())
+    following = [asyncio.create_task(work) for work in works]
     try:
         yield
     finally:

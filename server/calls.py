@@ -40,8 +40,13 @@ DEADLINE_SLACK_SECONDS = 0.05
 
 async def abort(context: Context, error: RollcallError) -> NoReturn:
     """End a call with an error as a google.rpc.Status, its details included."""
+    await end(context, error.code, error.message, trailers(error))
+
+
+def trailers(error: RollcallError) -> tuple[tuple[str, str | bytes], ...]:
+    """Return what a typed call's error sends beside its code and text."""
     details = ("grpc-status-details-bin", error.status().SerializeToString())
-    await end(context, error.code, error.message, (details, *error.headers().items()))
+    return (details, *error.headers().items())
 
 
 @contextmanager

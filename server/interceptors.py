@@ -1,4 +1,4 @@
-"""The interceptors around every RPC that the server offers, outermost first: mask, trace, observe."""
+"""The interceptors around every RPC of the server, outermost first: mask, message, trace, observe."""
 
 import inspect
 import time
@@ -13,6 +13,7 @@ import structlog
 
 from server.calls import Context, abort, metadata_of, outcome
 from server.errors import RollcallError
+from server.first_message import FirstMessage
 from server.metadata import request_id
 from server.observability.metrics import CallMetrics, MethodMetrics
 
@@ -38,21 +39,24 @@ TYPED = "rpc"
 log = structlog.get_logger("server.calls")
 
 
-def chain(
-    metrics: CallMetrics, contracts: Mapping[str, str] = MappingProxyType({}), tracer: "Tracer | None" = None
-) -> tuple["Interceptor", ...]:
-    """Return the server's interceptors; `contracts` are those of methods, by their full names.
+def counting(
+    metrics: CallMetrics, contracts: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[str], MethodMetrics]:
+    """Return what gives the metrics of a method; `contracts` are those of methods, by their full names."""
+    return lambda method: metrics.of(method, contracts.get(method, TYPED))
 
-    There is none for traces without a tracer.
-    """
+
+def chain(
+    counted: Callable[[str], MethodMetrics], first_message: FirstMessage, tracer: "Tracer | None" = None
+) -> "tuple[Interceptor | FirstMessage, ...]":
+    """Return the server's interceptors; there is none for traces without a tracer."""
 
     def observing(method: str) -> Within:
-        counted = metrics.of(method, contracts.get(method, TYPED))
-        return partial(_Observed, method, counted, is_health=method.startswith("/grpc.health."))
+        return partial(_Observed, method, counted(method), is_health=method.startswith("/grpc.health."))
 
     mask = Interceptor("mask", _masked_coroutine, _masked_generator)
-    observe = _around("observe", observing)
-    return (mask, observe) if tracer is None else (mask, _around("trace", _spanning(tracer)), observe)
+    traced = () if tracer is None else (_around("trace", _spanning(tracer)),)
+    return (mask, first_message, *traced, _around("observe", observing))
 
 
 def _around(name: str, within: Callable[[str], Within | None]) -> "Interceptor":

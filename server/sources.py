@@ -168,6 +168,8 @@ def _toml(known: Collection[str], named: Given | None) -> dict[str, Given]:
         values = tomllib.loads(text)
     except ValueError as error:  # its text has the line and column, and no value
         raise SettingsError(f"{path}: is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(f"{path}: nests too deep") from None
     lines = dict(_lines(text, values))
     found: dict[str, Given] = {}
     for name, value in values.items():

@@ -263,7 +263,7 @@ def away() -> Settings:
     )
 
 
-@pytest.mark.parametrize("key", [new_key(ADA, None, None, []).key, "old"])
+@pytest.mark.parametrize("key", [new_key(ADA, None, None, []).key, "old"], ids=["new", "old"])
 async def test_a_store_that_is_away_is_no_verdict_on_a_key(key: str) -> None:
     connection = driver.connect(away())
     unsure = authenticator_of(away(), StoredKeys(connection.database))

@@ -46,7 +46,7 @@ COPIES = 7.0
 class List:
     """A list with few and with many items, and the bytecode instructions that an item may take.
 
-    `steps` is what it takes now, by Python 3.11, and a little: one more loop over the items is ten.
+    `steps` is what it takes now, by Python 3.11, and a little: the least loop over the items is three more.
     """
 
     method: str
@@ -59,7 +59,7 @@ class List:
 
 
 def typed(
-    method: str, request: type[Message], answer: type[Message], steps: float = 3, **fields: Any
+    method: str, request: type[Message], answer: type[Message], steps: float = 2, **fields: Any
 ) -> List:
     few, many = (request(page_size=size, **fields) for size in (10, 100))
     return List(method, few, many, (10, 100), steps, answer)
@@ -67,12 +67,8 @@ def typed(
 
 LISTS = [
     typed("SessionService/ListSessions", sessions.ListSessionsRequest, sessions.ListSessionsResponse),
-    # Heavy records come in more batches, each of which costs a little.
     typed(
-        "UserSessionService/ListUserSessions",
-        users.ListUserSessionsRequest,
-        users.ListUserSessionsResponse,
-        steps=17,
+        "UserSessionService/ListUserSessions", users.ListUserSessionsRequest, users.ListUserSessionsResponse
     ),
     typed("RobotService/ListRobots", robots.ListRobotsRequest, robots.ListRobotsResponse),
     typed(
@@ -88,13 +84,13 @@ LISTS = [
         "AgentSessionService/ListAgentSessions",
         agents.ListAgentSessionsRequest,
         agents.ListAgentSessionsResponse,
-        steps=20,
     ),
     List(
         "RestService/ListUserSessions",
         rest.ListUserSessionsRestRequest(),
         rest.ListUserSessionsRestRequest(),
         (10, 110),
+        # Heavy records come in more batches, each of which costs a little.
         18,
         few_user=OTHER_USER,
     ),
@@ -103,35 +99,35 @@ LISTS = [
         rest.ListSessionsRestRequest(limit=["10"]),
         rest.ListSessionsRestRequest(limit=["100"]),
         (10, 100),
-        3,
+        2,
     ),
     List(
         "RestService/ListRobotSessions",
         rest.ListRobotSessionsRestRequest(page=["6"]),
         rest.ListRobotSessionsRestRequest(page=["1"]),
         (5, 20),
-        3,
+        2,
     ),
     List(
         "RestService/ListRobots",
         rest.ListRobotsRestRequest(page=["3"]),
         rest.ListRobotsRestRequest(page=["1"]),
         (5, 50),
-        3,
+        2,
     ),
     List(
         "RestService/GetRobotSession",
         rest.GetRobotSessionRestRequest(id=ROBOT_SESSION, limit=["10"]),
         rest.GetRobotSessionRestRequest(id=ROBOT_SESSION, limit=["100"]),
         (10, 100),
-        3,
+        2,
     ),
     List(
         "RestService/ListAllAgentSessions",
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["10"]),
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["100"]),
         (10, 100),
-        20,
+        3,
     ),
 ]
 
@@ -258,10 +254,18 @@ async def test_parsing_each_item_in_c_is_seen(service: Service, monkeypatch: pyt
     assert after.peak > COPIES > before.peak
 
 
-async def test_a_loop_over_the_items_is_seen(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    _change_items(monkeypatch, lambda rows: [row for row in rows if row is not None and len(rows) > 0])
-    assert (await service.work(TYPED)).steps >= TYPED.steps
-    assert (await service.work(DOCUMENTED)).steps >= DOCUMENTED.steps
+@pytest.mark.parametrize("chosen", LISTS, ids=[chosen.method for chosen in LISTS])
+async def test_the_least_loop_over_the_items_is_seen(
+    service: Service, chosen: List, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _change_items(monkeypatch, _walked)
+    assert (await service.work(chosen)).steps >= chosen.steps
+
+
+def _walked(rows: list[Any]) -> list[Any]:
+    for _ in rows:
+        pass
+    return rows
 
 
 def _same(item: Any) -> Any:
@@ -275,9 +279,13 @@ def _parsed(rows: list[Any]) -> list[Any]:
 
 def _change_items(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Any]], list[Any]]) -> None:
     """Do something to the items of every list on their way from the store."""
-    take = Reads._take  # noqa: SLF001 # where every list's rows come through
+    for name in ("_take", "_directly"):  # where every list's rows come through
+        monkeypatch.setattr(Reads, name, _changed(getattr(Reads, name), change))
 
+
+def _changed(take: Callable[..., Awaitable[Any]], change: Callable[[list[Any]], list[Any]]) -> Any:
     async def changed(self: Reads, *arguments: Any) -> Any:
-        return change(await take(self, *arguments))
+        rows = await take(self, *arguments)
+        return rows if rows is None else change(rows)
 
-    monkeypatch.setattr(Reads, "_take", changed)
+    return changed

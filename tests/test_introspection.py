@@ -116,6 +116,8 @@ REFUSED: dict[str, tuple[Answer, str]] = {
     "another service's": ({"active": True, "sub": "ada", "aud": "other"}, "CREDENTIALS_INVALID"),
     "another issuer's": ({"active": True, "sub": "ada", "iss": "other"}, "CREDENTIALS_INVALID"),
     "expired": ({"active": True, "sub": "ada", "exp": 1}, EXPIRED),
+    "of an expiry beyond all floats": ({"active": True, "sub": "ada", "exp": 10**400}, "CREDENTIALS_INVALID"),
+    "of an expiry that is no number": ({"active": True, "sub": "ada", "exp": float("nan")}, EXPIRED),
     "of an unreadable expiry": ({"active": True, "sub": "ada", "exp": "soon"}, "CREDENTIALS_INVALID"),
 }
 
@@ -135,6 +137,7 @@ FAILURES: dict[str, dict[str, Any]] = {
     "does not know this client": {"status": 401},
     "sends us elsewhere": {"status": 302},
     "says what is no JSON": {"answer": b"<html>"},
+    "nests too deep": {"answer": b"[" * 100_000},
     "says what is no object": {"answer": [True]},
     "takes too long": {"seconds": 0.5},
 }

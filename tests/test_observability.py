@@ -16,7 +16,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
-from server.interceptors import chain
+from server.admission import Capacity, Gate
+from server.first_message import FirstMessage
+from server.interceptors import chain, counting
 from server.observability.metrics import Workers, call_metrics
 from server.observability.store_pool import StorePool
 from server.observability.supervised import Supervised
@@ -64,8 +66,15 @@ def log_lines(stack: Stack) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
+def interceptors() -> list[str]:
+    """The names of the server's interceptors without traces."""
+    metrics = call_metrics()
+    gate = Gate(Capacity(1, 1, 1.0, 1), metrics)
+    return [each.name for each in chain(counting(metrics), FirstMessage(gate, (), counting(metrics)))]
+
+
 def test_interceptors_stand_in_their_order() -> None:
-    assert [interceptor.name for interceptor in chain(call_metrics())] == ["mask", "observe"]
+    assert interceptors() == ["mask", "message", "observe"]
 
 
 def test_calls_of_all_workers_are_counted_by_method_and_code(watched: tuple[Stack, str]) -> None:
@@ -109,12 +118,18 @@ def test_credentials_are_counted_by_whether_they_were_known(watched: tuple[Stack
 
 
 def test_connections_to_mongodb_are_counted(watched: tuple[Stack, str]) -> None:
-    stack, metrics = watched
+    _, metrics = watched
     taken = sample(httpx.get(metrics).text, "rollcall_store_checkouts_total", result="ok")
-    for _ in range(10):
-        stack.get("/session", stack.token("bob"))
-    await_sample(metrics, taken + 10, "rollcall_store_checkouts_total", result="ok")
+    # Readiness asks MongoDB each second.
+    await_sample(metrics, taken + 2, "rollcall_store_checkouts_total", result="ok")
     await_sample(metrics, 1, "rollcall_store_connections", state="idle")
+
+
+def test_pages_have_connections_beside_the_drivers(watched: tuple[Stack, str]) -> None:
+    stack, metrics = watched
+    for _ in range(10):
+        assert stack.get("/sessions", stack.token("bob")).status_code == 200
+    await_sample(metrics, 1, "rollcall_store_connections", state="direct")
 
 
 def test_calls_that_a_rate_limit_refuses_are_counted(watched: tuple[Stack, str]) -> None:

@@ -20,6 +20,7 @@ from rollcall.v1 import rest_pb2, rest_pb2_grpc, session_pb2, session_pb2_grpc
 from server.admission import Capacity, Gate
 from server.errors import OverloadedError, StoppingError
 from tests import test_envoy as envoy
+from tests.faults.waiting import until
 from tests.parts import FOUNDRY, ROBOTS, SCOPE, line, session, user_session
 from tests.stack import Stack, free_port, running_stack
 from tests.test_envoy import Proxy
@@ -123,6 +124,28 @@ async def test_in_a_line_that_lasts_calls_wait_only_shortly() -> None:
     assert not tasks[1].done(), time.monotonic() - begun
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [OverloadedError] * 2
+
+
+async def test_a_line_that_lasts_takes_nobody_while_its_calls_have_waited_long() -> None:
+    door, counted = gate(seconds=0.1)
+    assert door.passes()
+    done: list[str] = []
+    tasks = [await in_line(door, done, "a")]
+    await asyncio.sleep(0.06)
+    tasks.append(await in_line(door, done, "b"))
+    assert not door.sheds(), "there is a line, but not for long"
+    await asyncio.sleep(0.06)
+    tasks.append(await in_line(door, done, "c"))
+    assert not door.sheds(), "nobody has been let in yet"
+    door.leave()
+    assert door.sheds(), "b had waited long"
+    with pytest.raises(OverloadedError):
+        await door.enter()
+    door.leave()
+    assert not door.sheds(), "there is no line"
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [OverloadedError, type(None), type(None)]
+    assert (done, counted.refused) == (["b", "c"], 3)
 
 
 @pytest.mark.parametrize("given", [False, True], ids=["still in line", "just let in"])
@@ -277,7 +300,8 @@ async def stuck(stack: Stack) -> AsyncIterator[None]:
         store.suspend()
         try:
             call = stub.ListSessions(session_pb2.ListSessionsRequest(), metadata=metadata)
-            await asyncio.sleep(0.2)
+            # Who has no credentials is told so until the place is taken.
+            await until(lambda: _is_full(stack), PATIENCE_SECONDS)
             yield
         finally:
             store.resume()
@@ -285,6 +309,10 @@ async def stuck(stack: Stack) -> AsyncIterator[None]:
     end = time.monotonic() + PATIENCE_SECONDS
     while stack.get("/sessions", stack.token("ada")).status_code != 200:
         assert time.monotonic() < end
+
+
+async def _is_full(stack: Stack) -> bool:
+    return (await asyncio.to_thread(stack.get, "/session")).status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
 async def test_the_server_refuses_a_call_too_many_before_it_asks_who_calls(busy: Stack) -> None:
@@ -309,6 +337,28 @@ async def test_the_server_refuses_a_call_too_many_before_it_asks_who_calls(busy:
     assert status.details[0].Unpack(info)
     assert status.details[1].Unpack(delay)
     assert (info.reason, delay.retry_delay.seconds) == ("OVERLOADED", 1)
+
+
+async def test_a_typed_call_that_is_shed_at_once_is_no_line_of_the_log(busy: Stack) -> None:
+    async with stuck(busy), grpc.aio.insecure_channel(busy.grpc) as channel:
+        before = len(log_of(busy))
+        calls = [
+            session_pb2_grpc.SessionServiceStub(channel).ListSessions(session_pb2.ListSessionsRequest())
+            for _ in range(20)
+        ]
+        outcomes: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
+        lines = [line for line in log_of(busy)[before:].splitlines() if "ListSessions" in line]
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest(service="live"))).status == HEALTHY
+    assert {outcome.code() for outcome in outcomes} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    reasons = set()
+    for outcome in outcomes:
+        info = error_details_pb2.ErrorInfo()
+        assert rpc_status.from_call(outcome).details[0].Unpack(info)
+        reasons.add(info.reason)
+    assert reasons == {"OVERLOADED"}
+    # One waits in line, as long as a call may.
+    assert len(lines) == 1
 
 
 async def test_readers_who_do_not_read_keep_nobody_out_and_are_only_so_many(busy: Stack) -> None:

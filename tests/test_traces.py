@@ -17,8 +17,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pymongo.errors import OperationFailure
 from rollcall.v1 import session_pb2, session_pb2_grpc
 
-from server.interceptors import chain
-from server.observability.metrics import call_metrics
 from server.observability.store_spans import StoreSpans
 from server.observability.traces import Traces
 from server.settings import SettingsError, load
@@ -27,6 +25,7 @@ from tests.collector import SECONDS, Collector, attributes, wait_until
 from tests.parts import line, session
 from tests.stack import ROLLCALL, Stack, running_stack
 from tests.test_envoy import logged, running_proxy
+from tests.test_observability import interceptors
 
 SAMPLED, NOT_SAMPLED = "01", "00"
 ALL = {"rollcall-envoy server", "rollcall server", "rollcall client"}
@@ -232,7 +231,7 @@ async def test_each_driver_reports_command_and_collection_but_no_value(stack: St
 
 
 def test_without_the_setting_no_call_passes_a_tracer_and_the_libraries_are_not_loaded() -> None:
-    assert [interceptor.name for interceptor in chain(call_metrics())] == ["mask", "observe"]
+    assert interceptors() == ["mask", "message", "observe"]
     loaded = (
         "import sys, server.app, server.cli; print([m for m in sys.modules if m.startswith('opentelemetry')])"
     )

@@ -67,9 +67,9 @@ class Introspection:
         try:
             end = None if expires is None else float(expires)
             caller = caller_of(claims)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
-        if end is not None and end <= time.time():
+        if end is not None and not end > time.time():
             raise UnauthenticatedError("The token has expired", reason=EXPIRED)
         return Known(caller, end)
 
@@ -80,7 +80,7 @@ class Introspection:
                 form = {"token": token, "token_type_hint": "access_token"}
                 response = await self._client.post(self._url, data=form)
             claims = response.json() if response.status_code == httpx.codes.OK else None
-        except (httpx.HTTPError, TimeoutError, ValueError) as error:
+        except (httpx.HTTPError, TimeoutError, ValueError, RecursionError) as error:
             log.warning("introspection: %s", type(error).__name__)
             raise IssuerUnavailableError from None
         if not isinstance(claims, dict):

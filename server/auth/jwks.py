@@ -1,11 +1,11 @@
 """The keys that verify tokens: one shared secret, or a JWKS from a file or URL."""
 
 import asyncio
-import http.client
 import json
 import logging
+import math
+import ssl
 import time
-import urllib.request
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ REFRESH_SECONDS = 300.0
 REFETCH_FLOOR_SECONDS = 10.0
 """How often, at most, an unknown `kid` causes a new look."""
 FETCH_TIMEOUT_SECONDS = 3.0
+"""How long a fetch may take in all, however the other side drips."""
+MAX_BYTES = 1 << 20
 
 log = logging.getLogger(__name__)
 
@@ -57,16 +59,21 @@ class Jwks:
         self._source = source
         self._file = None if _is_url(source) else WatchedFile(Path(source))
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._looked = -REFRESH_SECONDS
+        self._looked = -math.inf
         self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def find(self, token: str) -> tuple[jwt.PyJWK | str, list[str]]:
         """Return the key of the token's `kid`, after a new look if it is not known."""
         kid = jwt.get_unverified_header(token).get("kid", "")
         if self._file is not None and self._file.changed():
             await self._refresh(0)
-        if time.monotonic() - self._looked > REFRESH_SECONDS:
+        age = time.monotonic() - self._looked
+        if age > 2 * REFRESH_SECONDS:
             await self._refresh(REFRESH_SECONDS)
+        elif age > REFRESH_SECONDS:
+            # Nobody waits for an issuer that is slow: the keys are still good enough.
+            self._refresh_meanwhile()
         if kid not in self._keys:
             await self._refresh(REFETCH_FLOOR_SECONDS)
         if kid not in self._keys:
@@ -74,34 +81,72 @@ class Jwks:
         key = self._keys[kid]
         return key, [key.algorithm_name]
 
+    def _refresh_meanwhile(self) -> None:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(REFRESH_SECONDS))
+
     async def _refresh(self, floor: float) -> None:
         async with self._lock:
             if time.monotonic() - self._looked >= floor:
                 self._looked = time.monotonic()
                 try:
-                    self._keys = await asyncio.to_thread(load_jwks, self._source)
+                    self._keys = await read_jwks(self._source)
                 except SettingsError as error:
                     log.warning("%s; the keys stay as they were", error)
         if not self._keys:
             raise IssuerUnavailableError
 
 
-def load_jwks(source: str) -> dict[str, jwt.PyJWK]:
+async def read_jwks(source: str) -> dict[str, jwt.PyJWK]:
     """Return the usable keys of a JWKS by `kid`; raise SettingsError if it cannot be read."""
+    if not _is_url(source):
+        return await asyncio.to_thread(load_jwks, Path(source))
+    import httpx  # noqa: PLC0415 # slow to load, and files do without it
+
     try:
-        if _is_url(source):
-            with urllib.request.urlopen(source, timeout=FETCH_TIMEOUT_SECONDS) as response:  # noqa: S310 # http(s) only, see above
-                document = json.load(response)
-        else:
-            document = json.loads(Path(source).read_text())
-        keys = {key.key_id or "": key for key in jwt.PyJWKSet.from_dict(document).keys}
-    except (OSError, ValueError, AttributeError, http.client.HTTPException, jwt.PyJWTError) as error:
-        raise SettingsError(f"ROLLCALL_JWKS: {source}: {type(error).__name__}") from None
-    return {
-        kid: key
-        for kid, key in keys.items()
-        if key.algorithm_name in ASYMMETRIC and key.public_key_use in {None, "sig"}
-    }
+        async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
+            trusted = await asyncio.to_thread(ssl.create_default_context)
+            async with (
+                httpx.AsyncClient(verify=trusted, follow_redirects=True) as client,
+                client.stream("GET", source) as response,
+            ):
+                response.raise_for_status()
+                text = b""
+                async for part in response.aiter_bytes():
+                    text += part
+                    if len(text) > MAX_BYTES:
+                        break
+    except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _unreadable(source, error) from None
+    # Cut where it is too long, which is no JSON.
+    return _keys_in(source, text[:MAX_BYTES])
+
+
+def load_jwks(path: Path) -> dict[str, jwt.PyJWK]:
+    """Return the usable keys of a JWKS's file by `kid`; raise SettingsError if it cannot be read."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return _keys_in(path, text)
+
+
+def _keys_in(source: str | Path, text: bytes) -> dict[str, jwt.PyJWK]:
+    try:
+        found = jwt.PyJWKSet.from_dict(json.loads(text)).keys
+    except (ValueError, AttributeError, TypeError, RecursionError, jwt.PyJWTError) as error:
+        raise _unreadable(source, error) from None
+    return {key.key_id or "": key for key in found if _is_usable(key)}
+
+
+def _is_usable(key: jwt.PyJWK) -> bool:
+    # In a document of somebody else's each may be any JSON.
+    named = isinstance(key.algorithm_name, str) and isinstance(key.key_id, str | None)
+    return named and key.algorithm_name in ASYMMETRIC and key.public_key_use in (None, "sig")
+
+
+def _unreadable(source: str | Path, error: Exception) -> SettingsError:
+    return SettingsError(f"ROLLCALL_JWKS: {source}: {type(error).__name__}")
 
 
 def _is_url(source: str) -> bool:
@@ -118,7 +163,7 @@ def keys_of(settings: Settings) -> Keys | None:
         raise SettingsError("ROLLCALL_JWT_SECRET and ROLLCALL_JWKS must not both be set")
     if settings.jwks is not None:
         if not _is_url(settings.jwks):
-            load_jwks(settings.jwks)
+            load_jwks(Path(settings.jwks))
         elif "@" in urlsplit(settings.jwks).netloc:
             raise SettingsError("ROLLCALL_JWKS: must be a URL without a user and password")
         return Jwks(settings.jwks)

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 from server.records import anyjson
-from server.records.fields import NAME
+from server.records.fields import NAME, Codec
 from server.records.kind import Document, Kind, Stored, stored
 from server.records.violation import FieldError
 
@@ -141,8 +142,7 @@ def _array(value: Any, key: str) -> list[Any]:
 def _owner(kind: Kind, owner: Any) -> tuple[dict[str, str], dict[str, Any]]:
     if type(owner) is not dict:
         raise FieldError("must be an object").within("owner")
-    codecs = {**dict.fromkeys(kind.owner, NAME), **kind.extras}
-    required = tuple(name for name in codecs if name not in kind.optional_extras)
+    codecs, required = _owner_keys(kind)
     try:
         _only(owner, required, f"is not a key of the owner of a {kind.name}", kind.optional_extras)
         for name, value in owner.items():
@@ -154,6 +154,13 @@ def _owner(kind: Kind, owner: Any) -> tuple[dict[str, str], dict[str, Any]]:
         raise error.within("owner") from None
     extra = {name: owner[name] for name in kind.extras if name in owner}
     return {name: owner[name] for name in kind.owner}, extra
+
+
+@cache
+def _owner_keys(kind: Kind) -> tuple[Mapping[str, Codec], tuple[str, ...]]:
+    """Return what an owner may have, and what it must have."""
+    codecs = {**dict.fromkeys(kind.owner, NAME), **kind.extras}
+    return codecs, tuple(name for name in codecs if name not in kind.optional_extras)
 
 
 def _only(

@@ -26,9 +26,11 @@ _CORS = (
     *("route_config", "virtual_hosts", 0),
     *("typed_per_filter_config", "envoy.filters.http.cors"),
 )
-_CLUSTER = ("static_resources", "clusters", "rollcall")
+_CLUSTERS = ("static_resources", "clusters")
+_SERVERS = ("rollcall", "watches")
+"""The clusters of the servers, which have one list of addresses."""
 _ENDPOINT = (
-    *_CLUSTER,
+    *(*_CLUSTERS, _SERVERS[0]),
     *("load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint"),
 )
 _ADDRESS = ("address", "socket_address")
@@ -63,9 +65,10 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
     _put(config, (*_LISTENER, *_ADDRESS), address=settings.rest_host, port_value=settings.rest_port)
     _put(config, (*_ENDPOINT, *_ADDRESS), address=settings.grpc_host, port_value=settings.grpc_port)
     _put(config, _CORS, allow_origin_string_match=[{"exact": origin} for origin in settings.cors_origins])
+    upstream = envoy_tls.upstream(settings, secrets)
     for steps, tls in (
         ((*_LISTENER, "filter_chains", 0), envoy_tls.downstream(settings, secrets)),
-        (_CLUSTER, envoy_tls.upstream(settings, secrets)),
+        *(((*_CLUSTERS, name), upstream) for name in _SERVERS),
     ):
         if tls is not None:
             _at(config, steps)["transport_socket"] = tls
@@ -73,7 +76,7 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
             config["node"] = {"id": "rollcall", "cluster": "rollcall"}
     if settings.otlp_endpoint is not None:
         _at(config, _MANAGER)["tracing"] = envoy_traces.tracing(settings)
-        _at(config, _CLUSTER[:-1]).append(envoy_traces.collector(settings))
+        _at(config, _CLUSTERS).append(envoy_traces.collector(settings))
         config["layered_runtime"]["layers"].append(envoy_traces.runtime_layer())
     return config
 

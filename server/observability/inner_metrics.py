@@ -53,14 +53,15 @@ class InnerMetrics:
         self._pool_taken = {"ok": 0, "failed": 0}
         self._pool_waited = 0.0
 
-    def take(self, pool: StorePool) -> None:
-        """Bring the metrics up to date."""
+    def take(self, pool: StorePool, direct: int) -> None:
+        """Bring the metrics up to date; `direct` is the number of connections beside the pool."""
         for count, number in counts.items():
             name, *labels = count
             self._counters[name].labels(*labels).inc(number - self._taken.get(count, 0))
             self._taken[count] = number
         self._connections.labels("in_use").set(pool.in_use)
         self._connections.labels("idle").set(max(0, pool.open - pool.in_use))
+        self._connections.labels("direct").set(direct)
         self._waiting.set(pool.waiting)
         for result, number in {"ok": pool.taken, "failed": pool.failed}.items():
             self._checkouts.labels(result).inc(number - self._pool_taken[result])

@@ -67,7 +67,7 @@ class ContractError(Exception):
 
 async def array(reads: Reads, query: Query, opening: bytes, closing: bytes) -> bytes | Chunks:
     """Return a list as one JSON array between `opening` and `closing`: whole if it is short."""
-    if at_once(query):
+    if at_once(query, JSON):
         rows = await reads.find(query, JSON)
         return _joined(list(map(itemgetter(JSON), rows)), opening, closing)
     return _chunks(reads.stream(query, JSON), opening, closing)

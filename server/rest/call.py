@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from urllib.parse import parse_qsl
 
 from google.protobuf.descriptor import Descriptor
@@ -54,7 +55,7 @@ def read_fields(descriptor: Descriptor, data: bytes) -> dict[str, str]:
     protobuf refuses a whole message for one byte that is not UTF-8, before any
     handler could answer in its contract's words.
     """
-    names = {field.number: field.json_name for field in descriptor.fields}
+    names = _names(descriptor)
     fields: dict[str, str] = {}
     position = 0
     try:
@@ -70,6 +71,11 @@ def read_fields(descriptor: Descriptor, data: bytes) -> dict[str, str]:
     except IndexError:
         pass  # A cut message means what came before the cut.
     return fields
+
+
+@cache
+def _names(descriptor: Descriptor) -> Mapping[int, str]:
+    return {field.number: field.json_name for field in descriptor.fields}
 
 
 def echoed(value: str) -> str:

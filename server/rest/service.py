@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from types import AsyncGeneratorType
-from typing import Any, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -71,18 +71,35 @@ def _handler(name: str, route: Route, limits: Limits) -> "grpc.RpcMethodHandler[
 async def _answer(
     route: Route, limits: Limits, fields: dict[str, str], context: Context, *, streams: bool
 ) -> bytes:
+    """Return the last part of an answer; end the call with its contract's body for whatever goes wrong."""
     call = rest_call(fields, metadata_of(context))
-    async with _errors_as_of(route, call, context):
-        with limits.gate.stream() if streams else nullcontext() as held:
-            body = await limits.run(context, route.answer(call))
-            if isinstance(body, Document):
-                with cancelled_if_gone():
-                    await context.send_initial_metadata(tuple(body.headers.items()))
-                return _http_body(body.data, body.content_type)
-            if not isinstance(body, bytes):
-                async with _closing(body) as chunks:
-                    body = await _all_but_last(chunks, limits, context, held)
-            return _http_body(body if held is None else await _all_but_end(body, context, held))
+    try:
+        return await _answered(route, limits, call, context, streams=streams)
+    except ContractError as error:
+        await _refuse(context, _CODES[error.answer.status], error.answer)
+    except RollcallError as error:
+        answer = route.module.error(error, call)
+        headers = {**error.headers(), **answer.headers}
+        await _refuse(context, error.code, replace(answer, headers=headers))
+    except Exception:
+        log.exception("a documented path failed")
+        internal = RollcallError()
+        await _refuse(context, internal.code, route.module.error(internal, call))
+
+
+async def _answered(
+    route: Route, limits: Limits, call: RestCall, context: Context, *, streams: bool
+) -> bytes:
+    with limits.gate.stream() if streams else nullcontext() as held:
+        body = await limits.run(context, route.answer(call))
+        if isinstance(body, Document):
+            with cancelled_if_gone():
+                await context.send_initial_metadata(tuple(body.headers.items()))
+            return _http_body(body.data, body.content_type)
+        if not isinstance(body, bytes):
+            async with _closing(body) as chunks:
+                body = await _all_but_last(chunks, limits, context, held)
+        return _http_body(body if held is None else await _all_but_end(body, context, held))
 
 
 @asynccontextmanager
@@ -120,24 +137,7 @@ async def _write(part: bytes, context: Context) -> None:
         await context.write(_http_body(part))
 
 
-@asynccontextmanager
-async def _errors_as_of(route: Route, call: RestCall, context: Context) -> AsyncIterator[None]:
-    """End the call with its contract's body for whatever goes wrong inside."""
-    try:
-        yield
-    except ContractError as error:
-        await _refuse(context, _CODES[error.answer.status], error.answer)
-    except RollcallError as error:
-        answer = route.module.error(error, call)
-        headers = {**error.headers(), **answer.headers}
-        await _refuse(context, error.code, replace(answer, headers=headers))
-    except Exception:
-        log.exception("a documented path failed")
-        internal = RollcallError()
-        await _refuse(context, internal.code, route.module.error(internal, call))
-
-
-async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) -> None:
+async def _refuse(context: Context, code: grpc.StatusCode, answer: ErrorAnswer) -> NoReturn:
     await end(context, code, f"HTTP {answer.status}", answer.metadata())
 
 

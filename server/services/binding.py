@@ -14,7 +14,8 @@ from google.protobuf.message_factory import GetMessageClass
 from server.auth.authenticator import Authenticator
 from server.auth.credentials import bearer_or_bare
 from server.calls import Context, Limits, abort, metadata_of
-from server.errors import InvalidArgumentError, RollcallError
+from server.errors import RollcallError
+from server.first_message import NO_MESSAGE
 from server.metadata import Metadata
 from server.records.caller import Caller
 from server.services.paths import PathKey, path_keys
@@ -78,5 +79,5 @@ def _read(request: type[Message], data: bytes) -> Message | None:
 
 def _readable(request: Message | None) -> Message:
     if request is None:
-        raise InvalidArgumentError("request", "must be a message of this method, its text UTF-8")
+        raise NO_MESSAGE
     return request

@@ -1,13 +1,15 @@
 """The driver seam: motor, or PyMongo's own AsyncMongoClient.
 
 Both answer the same calls, but for starting a session and closing the client.
-motor's life ends in 2027; it is imported only when it is chosen.
+motor's life ends in 2027; it is imported only when it is chosen.  Beside either, a
+server has connections for pages (direct.py).
 """
 
+import asyncio
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pymongo import AsyncMongoClient
@@ -18,11 +20,14 @@ from pymongo.monitoring import CommandListener, ConnectionPoolListener
 
 from server.records.kind import Document
 from server.settings import Settings, SettingsError
+from server.store.direct import Direct, suits
 
 Listener = CommandListener | ConnectionPoolListener
 
 APP_NAME = "rollcall"
 CONNECT_MS = 2000
+DIRECT_SELECTION_MS = 1000
+"""How long a connection for pages is tried to be opened: a server that stops waits for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,7 @@ class Connection:
     database: AsyncDatabase[Document]
     start_session: Callable[[], Awaitable[AsyncClientSession]]
     close: Callable[[], Awaitable[None]]
+    direct: Direct | None = None
 
 
 async def start_snapshot(database: AsyncDatabase[Document]) -> AsyncClientSession:
@@ -49,10 +55,11 @@ def must_not_be_cancelled(settings: Settings) -> bool:
     return settings.mongodb_driver == "pymongo" and sys.version_info < (3, 12)
 
 
-def connect(settings: Settings, listeners: Sequence[Listener] = ()) -> Connection:
+def connect(settings: Settings, listeners: Sequence[Listener] = (), *, pages: bool = False) -> Connection:
     """Return a connection of the driver that the settings name; nothing is sent yet.
 
     Call it inside the event loop that will use it.  `listeners` hear of its commands and connections.
+    With `pages`, these are read directly, of which the listeners hear nothing.
     """
     options: dict[str, Any] = {
         "appname": APP_NAME,
@@ -62,14 +69,28 @@ def connect(settings: Settings, listeners: Sequence[Listener] = ()) -> Connectio
         "serverSelectionTimeoutMS": round(settings.mongodb_seconds * 1000),
         "socketTimeoutMS": round(settings.request_seconds * 1000),
     }
-    if listeners:
-        options["event_listeners"] = listeners
+    heard = {**options, "event_listeners": listeners} if listeners else options
     uri = settings.mongodb_uri.get_secret_value()
     try:
         make = _motor if settings.mongodb_driver == "motor" else _pymongo
-        return make(uri, options, settings.mongodb_database)
+        connection = make(uri, heard, settings.mongodb_database)
+        return _with_pages(connection, uri, options, settings.mongodb_database) if pages else connection
     except (InvalidURI, ConfigurationError, ValueError, OSError):
         raise SettingsError("ROLLCALL_MONGODB_URI: must be a MongoDB connection string") from None
+
+
+def _with_pages(connection: Connection, uri: str, options: dict[str, Any], database: str) -> Connection:
+    options = {**options, "serverSelectionTimeoutMS": DIRECT_SELECTION_MS}
+    client: AsyncMongoClient[Document] = AsyncMongoClient(uri, **options)
+    if not suits(client):
+        return connection
+    direct = Direct(client, database)
+
+    async def close() -> None:
+        await direct.close()
+        await connection.close()
+
+    return replace(connection, direct=direct, close=close)
 
 
 def _pymongo(uri: str, options: dict[str, Any], database: str) -> Connection:
@@ -87,6 +108,7 @@ def _motor(uri: str, options: dict[str, Any], database: str) -> Connection:
     client: Any = AsyncIOMotorClient(uri, **options)
 
     async def close() -> None:
-        client.close()
+        # It says goodbye to MongoDB, and waits for the answer.
+        await asyncio.to_thread(client.close)
 
     return Connection(cast("AsyncDatabase[Document]", client[database]), client.start_session, close)

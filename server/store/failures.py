@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
 
 import pymongo
 from bson.errors import InvalidBSON
@@ -21,15 +22,24 @@ from server.errors import UnavailableError
 _end: ContextVar[float | None] = ContextVar("end", default=None)
 
 
-@contextmanager
-def deadline(seconds: float) -> Iterator[None]:
+class deadline:  # noqa: N801 # a context manager, which a generator's would make slower
     """Bound every operation inside, its retries included."""
-    token = _end.set(time.monotonic() + seconds)
-    try:
-        with pymongo.timeout(seconds):
-            yield
-    finally:
-        _end.reset(token)
+
+    __slots__ = ("_bound", "_seconds", "_token")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        self._token = _end.set(time.monotonic() + self._seconds)
+        self._bound = pymongo.timeout(self._seconds)
+        self._bound.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bound.__exit__(kind, error, trace)
+        _end.reset(self._token)
 
 
 def remaining() -> float | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import pymongo
 from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
@@ -11,11 +12,16 @@ from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
 
 REQUEST_SECONDS = 24 * 3600
+BUILD_SECONDS = 24 * 3600
+"""How long, at most, MongoDB may build an index: not as short as a request."""
 
 
 async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None:
     """Create every index that is not there; wait until it is usable."""
     with translated():
+        # A store that is away shows at once; one that is there may take its time over many records.
+        await database.command("ping")
+    with pymongo.timeout(BUILD_SECONDS), translated():
         for kind in kinds:
             models = [IndexModel(list(index)) for index in kind.indexes]
             if kind.expiry is not None:

@@ -13,9 +13,10 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.records.kind import JSON, PB, Document, Kind, Order, Owner, rerendered
+from server.records.kind import BASIC, JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
 from server.store.cancellation import Cancellation
+from server.store.direct import Direct
 from server.store.driver import start_snapshot
 from server.store.failures import translated
 from server.store.tallies import TALLIES
@@ -25,8 +26,8 @@ BATCH_BYTES = 1 << 20
 MAX_BATCH = 1000
 GROWTH = 4
 EXPORTED_AT_ONCE = 16
-FIRST_BATCH = {False: 101, True: 8}
-"""Records in the first batch, by whether their kind is heavy."""
+FIRST_BATCH = {False: 102, True: 8}
+"""Records in the first batch, by whether they are heavy: a page of 100 and what shows that it is not all."""
 
 Rows = list[Document]
 
@@ -40,8 +41,9 @@ class _NamedCursor:
 class Reads:
     """Lists, single records and counts."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], direct: Direct | None = None) -> None:
         self._database = database
+        self._direct = direct
         self._cancellation = Cancellation(database)
 
     async def ping(self) -> None:
@@ -53,8 +55,10 @@ class Reads:
         """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
         if query.limit == 0:
             return []
-        with translated():
-            rows = await self._take(self._cursor(query, (form, *also)), query.limit)
+        rows = await self._directly(_command(query, (form, *also))) if at_once(query, form) else None
+        if rows is None:
+            with translated():
+                rows = await self._take(self._cursor(query, (form, *also)), query.limit)
         return await self._complete(query, rows, form)
 
     async def stream(self, query: Query, form: str) -> AsyncIterator[tuple[list[bytes], bool]]:
@@ -72,7 +76,7 @@ class Reads:
         if query.limit == 0:
             return [], False
         wanted, last = query.one_more(), True
-        if at_once(wanted):
+        if at_once(wanted, form):
             page = await self.find(wanted, form, *also)
             taken = _bytes_of(page, form)
         else:
@@ -93,9 +97,12 @@ class Reads:
         reads, and no more than a batch here.  The first is small where records are large; those after
         it take about BATCH_BYTES.
         """
-        size, left = FIRST_BATCH[bool(query.kind.heavy)], query.limit
-        if at_once(query):
+        size, left = _first_batch(query, form), query.limit
+        if at_once(query, form):
             yield await self.find(query, form, *also), True
+            return
+        if (rows := await self._short(query, form, *also)) is not None:
+            yield await self._complete(query, rows, form), True
             return
         order = [name for name, _ in query.order]
         with translated():
@@ -116,14 +123,30 @@ class Reads:
                 size = max(1, min(MAX_BATCH, size * GROWTH, fitting))
                 yield rows, False
 
+    async def _short(self, query: Query, form: str, *also: str) -> Rows | None:
+        """Return a list that turns out to be shorter than a first batch, by one find; None if it does not."""
+        few = replace(query, limit=_first_batch(query, form))
+        # Ids are in the index: this costs little where it is in vain.
+        found = await self._directly(_command(few, ()))
+        if found is None or len(found) == few.limit:
+            return None
+        rows = await self._directly(_command(few, (form, *also)))
+        return rows if rows is not None and len(rows) < few.limit else None
+
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
-        with translated():
-            row = await self._collection(kind).find_one(
-                {"_id": kind.document_id(owner, key), **kind.live()}, _projection((*fields, "id"))
-            )
-        if row is None:
+        filter_ = {"_id": kind.document_id(owner, key), **kind.live()}
+        projection = _projection((*fields, "id"))
+        rows = await self._directly(
+            {"find": kind.collection, "filter": filter_, "projection": projection, "limit": 1}
+        )
+        if rows is None:
+            with translated():
+                found = await self._collection(kind).find_one(filter_, projection)
+            rows = [] if found is None else [found]
+        if not rows:
             return None
+        (row,) = rows
         if JSON in fields and JSON not in row:
             rendered = (await self._rendered(kind, [kind.document_id(owner, key)])).get(key)
             return None if rendered is None else {**row, JSON: rendered}
@@ -131,8 +154,11 @@ class Reads:
 
     async def count(self, tally: str) -> int:
         """Return a counter: the sum of its slots."""
-        with translated():
-            slots = await self._database[TALLIES].find({"tally": tally}, {"n": 1, "_id": 0}).to_list(None)
+        filter_, projection = {"tally": tally}, {"n": 1, "_id": 0}
+        slots = await self._directly({"find": TALLIES, "filter": filter_, "projection": projection})
+        if slots is None:
+            with translated():
+                slots = await self._database[TALLIES].find(filter_, projection).to_list(None)
         return sum(slot["n"] for slot in slots)
 
     async def everything(self, kind: Kind, part_owner: Owner | None = None) -> AsyncIterator[Document]:
@@ -153,12 +179,19 @@ class Reads:
 
     async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
         """Return one field of all records that match a filter of few results."""
-        with translated():
-            rows = await self._collection(kind).find(filter_, {field: 1, "_id": 0}).to_list(None)
+        projection = _projection((field,))
+        rows = await self._directly({"find": kind.collection, "filter": filter_, "projection": projection})
+        if rows is None:
+            with translated():
+                rows = await self._collection(kind).find(filter_, projection).to_list(None)
         return {row[field] for row in rows}
 
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
+
+    async def _directly(self, command: Mapping[str, Any]) -> Rows | None:
+        """Return what a find command finds, without the driver; None if only the driver can."""
+        return None if self._direct is None else await self._direct.find(command)
 
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
         return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
@@ -175,7 +208,7 @@ class Reads:
             skip=query.skip,
             limit=query.limit,
             batch_size=min(query.limit, MAX_BATCH) + 1,
-            hint=index_for(query.kind, _equalities(query.filter), query.order),
+            hint=_index_of(query),
             comment=name,
             session=session,
         )
@@ -201,9 +234,13 @@ class Reads:
         return rendered
 
 
-def at_once(query: Query) -> bool:
+def at_once(query: Query, form: str) -> bool:
     """Return whether a list is so short that one find takes it whole."""
-    return query.limit <= FIRST_BATCH[bool(query.kind.heavy)]
+    return query.limit <= _first_batch(query, form)
+
+
+def _first_batch(query: Query, form: str) -> int:
+    return FIRST_BATCH[bool(query.kind.heavy) and form != BASIC]
 
 
 def _bytes_of(rows: Rows, form: str) -> int:
@@ -236,6 +273,23 @@ def _behind(position: Position, order: Order) -> dict[str, Any]:
         field: {f"{beyond[sign]}e": bound},
         "$or": [{field: {beyond[sign]: bound}}, behind_id],
     }
+
+
+def _command(query: Query, fields: Sequence[str]) -> dict[str, Any]:
+    return {
+        "find": query.kind.collection,
+        "filter": find_filter(query),
+        "projection": _projection((*fields, "id")),
+        "sort": dict(query.order),
+        "skip": query.skip,
+        "limit": query.limit,
+        "batchSize": query.limit + 1,
+        "hint": dict(_index_of(query)),
+    }
+
+
+def _index_of(query: Query) -> list[tuple[str, int]]:
+    return index_for(query.kind, _equalities(query.filter), query.order)
 
 
 def _equalities(filter_: Mapping[str, Any]) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Writes: majority-acknowledged and journaled, with counters in the same transaction."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidOperation
+from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidOperation, PyMongoError
 
 from server.errors import UnavailableError
 from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
@@ -22,6 +23,10 @@ REQUESTS = "requests"
 """What the creations with a request_id made, for a day."""
 RACES = 3
 """How often calls with the same request ids may come between."""
+PAUSE_SECONDS = 0.05
+"""How long, at most, a transaction waits before it is tried again because another one came between."""
+TRANSACTION_SECONDS = 120
+"""Where there is no deadline: as long as the drivers try."""
 RENEWED_AT_ONCE = 16
 ERASED_AT_ONCE = 500
 DUPLICATE_KEY = 11000
@@ -307,9 +312,17 @@ class Writes:
     async def _in_transaction(self, body: Callable[[AsyncClientSession], Awaitable[T]]) -> T:
         try:
             # The drivers try a transaction again for two minutes, whatever the deadline.
-            async with asyncio.timeout(remaining()):
+            left = remaining()
+            async with asyncio.timeout(TRANSACTION_SECONDS if left is None else left):
                 async with await self._connection.start_session() as session:
-                    return await session.with_transaction(body)
+                    while True:
+                        try:
+                            return await session.with_transaction(body)
+                        except PyMongoError as error:
+                            # motor tries again if an operation fails, but not if the commit does.
+                            if not error.has_error_label("TransientTransactionError"):
+                                raise
+                        await asyncio.sleep(random.uniform(0, PAUSE_SECONDS))  # noqa: S311 # no secret
         except (TimeoutError, InvalidOperation):
             # motor ends a transaction twice when it is cancelled while it ends one.
             raise UnavailableError from None

@@ -76,8 +76,6 @@ def closing(config: Any) -> None:
     # From then on the connection is told to go, and has five seconds more as shipped.
     manager["drain_timeout"] = "0.1s"
     manager["delayed_close_timeout"] = "0.1s"
-    for threshold in config["static_resources"]["clusters"][0]["circuit_breakers"]["thresholds"]:
-        threshold["track_remaining"] = True
 
 
 def impatient(config: Any) -> None:

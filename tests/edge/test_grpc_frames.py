@@ -3,18 +3,19 @@
 import gzip
 import struct
 from collections.abc import Mapping
+from typing import Any
 
+import grpc
 import pytest
 
 from tests.edge.http2 import Http2, data
 from tests.edge.proxies import Edge, manager_of, shipped
-from tests.parts import wait_until
 
 LIST = "/rollcall.v1.SessionService/ListSessions"
+DOCUMENTED = "/rollcall.v1.RestService/ListRobots"
 OK, INVALID, LATE, TOO_LARGE, UNIMPLEMENTED, INTERNAL = "0", "3", "4", "8", "12", "13"
 FRAME = 16384
 GROWTH_MB = 100
-WATCHES = 20
 
 
 def message(content: bytes = b"", flag: int = 0, length: int | None = None) -> bytes:
@@ -39,6 +40,13 @@ CALLS: dict[str, tuple[str, str, bytes, tuple[tuple[str, str], ...]]] = {
     "not gzip": (INTERNAL, LIST, message(b"nope", 1), (PACKED,)),
     "unknown encoding": (INTERNAL, LIST, message(b"nope", 1), (("grpc-encoding", "nope"),)),
     "packed, without an encoding": (INTERNAL, LIST, message(b"", 1), ()),
+    "no message": (INVALID, LIST, b"", ()),
+    "a part of a message": (INVALID, LIST, message(b"abc")[:6], ()),
+    "a part of a message's length": (INVALID, LIST, message(b"abc")[:3], ()),
+    "no message of a documented path's": (INVALID, DOCUMENTED, b"", ()),
+    "no message of health's": (INVALID, "/grpc.health.v1.Health/Check", b"", ()),
+    "no message of a watch's": (INVALID, "/grpc.health.v1.Health/Watch", b"", ()),
+    "not a message of health's": (INVALID, "/grpc.health.v1.Health/Check", message(b"\xff\xff"), ()),
     "a length of 4 GB": (TOO_LARGE, LIST, message(b"x", 0, 0xFFFFFFFF), ()),
     "not a message": (INVALID, LIST, message(b"\xff\xff\xff\xff"), ()),
     "unknown method": (UNIMPLEMENTED, "/rollcall.v1.SessionService/Nope", message(), ()),
@@ -57,7 +65,7 @@ def called(
     with Http2(port) as client:
         native = [("content-type", kind), ("te", "trailers")]
         client.send(client.opening(path, *native, *headers, method="POST", ends=False))
-        pieces = [body[start : start + FRAME] for start in range(0, len(body), FRAME)]
+        pieces = [body[start : start + FRAME] for start in range(0, len(body), FRAME)] or [b""]
         for number, piece in enumerate(pieces, 1):
             client.send(data(client.stream, piece, ends=number == len(pieces)))
         return client.fields(client.stream)
@@ -97,6 +105,19 @@ def test_what_is_not_grpc_is_not_passed_on_as_grpc(edge: Edge, kind: str) -> Non
     assert (answer[":status"], answer["content-type"]) == ("404", "application/json")
 
 
+@pytest.mark.parametrize("front", ["Envoy", "server"])
+@pytest.mark.parametrize("megabytes", [17, 20])
+def test_a_message_over_the_limit_is_exhausted(edge: Edge, megabytes: int, front: str) -> None:
+    port = edge.port if front == "Envoy" else edge.stack.settings.grpc_port
+    with grpc.insecure_channel(
+        f"127.0.0.1:{port}", options=[("grpc.max_send_message_length", -1)]
+    ) as channel:
+        call: Any = channel.unary_unary(LIST)
+        with pytest.raises(grpc.RpcError) as refusal:
+            call(bytes(megabytes << 20), metadata=(edge.authorization(),))
+    assert refusal.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def test_a_native_call_that_is_never_answered_ends() -> None:
     routes = manager_of(shipped())["route_config"]["virtual_hosts"][0]["routes"]
     endless = [
@@ -104,22 +125,3 @@ def test_a_native_call_that_is_never_answered_ends() -> None:
     ]
     # As gRPC's own services have watches; all else ends by `stream_idle_timeout`.
     assert endless == ["/grpc."]
-
-
-def test_watches_do_not_count_among_calls(edge: Edge) -> None:
-    watch = "/grpc.health.v1.Health/Watch"
-    free = left(edge, "default")
-    with Http2(edge.port) as client:
-        for _ in range(WATCHES):
-            native = [("content-type", "application/grpc"), ("te", "trailers")]
-            client.send(client.opening(watch, *native, method="POST", ends=False))
-            client.send(data(client.stream, message(), ends=True))
-        wait_until(lambda: edge.stat("cluster.rollcall.upstream_rq_active") >= WATCHES)
-        # Under its own limit: in one of the two.
-        assert left(edge, "high") == 1000 - WATCHES
-        assert left(edge, "default") == free
-        assert edge.answers()
-
-
-def left(edge: Edge, priority: str) -> int:
-    return edge.stat(f"cluster.rollcall.circuit_breakers.{priority}.remaining_rq")

@@ -161,8 +161,10 @@ async def running_store(folder: Path, *options: str) -> AsyncIterator[Store]:
 
 
 @contextlib.asynccontextmanager
-async def running_envoy(folder: Path, servers: Sequence[Server]) -> AsyncIterator[tuple[Process, int]]:
-    """Run Envoy before some servers; yield it and its port."""
+async def running_envoy(
+    folder: Path, servers: Sequence[Server | FaultProxy]
+) -> AsyncIterator[tuple[Process, int]]:
+    """Run Envoy before some servers, or proxies of theirs; yield it and its port."""
     port = free_port()
     path = folder / "envoy.yaml"
     envoy.write_config(load(grpc_port=servers[0].port, rest_port=port), path)

@@ -8,14 +8,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from tests.faults import report
 from tests.faults.fronts import CleanError, Stub, stub_at
 from tests.faults.house import Server, Store, channel_to, running_store, token_of
 from tests.faults.proxy import PASS, Stall
 from tests.faults.waiting import until
+from tests.parts import uid
 
 IN_FLIGHT = 200
 CHANNELS = 4
@@ -86,6 +89,32 @@ async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Stor
     assert told < min(ends)
     assert all("UNAVAILABLE" in text for text in refusals), refusals
     assert status == 0
+
+
+async def test_who_is_refused_is_told_when_to_come_back(store: Store, tmp_path: Path) -> None:
+    async with Server(tmp_path, store.uri).serving() as server, channel_to(server.port) as channel:
+        stub: Any = session_pb2_grpc.SessionServiceStub(channel)
+        metadata = (("authorization", f"Bearer {token_of('t')}"),)
+
+        async def call() -> grpc.aio.AioRpcError:
+            with pytest.raises(grpc.aio.AioRpcError) as ended:
+                await stub.GetSession(session_pb2.GetSessionRequest(id=uid(1)), metadata=metadata, timeout=5)
+            return ended.value
+
+        assert (await call()).code() is grpc.StatusCode.NOT_FOUND
+        news = asyncio.create_task(first_bad_news(server.port))
+        await asyncio.sleep(0.2)
+        # Something in flight, so that the server waits for it.
+        await store.proxy.set(Stall())
+        waiting = asyncio.create_task(call())
+        await asyncio.sleep(0.2)
+        server.terminate()
+        await asyncio.wait_for(news, 5)
+        refusal = await call()
+        await store.proxy.set(PASS)
+        await waiting
+    assert refusal.code() is grpc.StatusCode.UNAVAILABLE
+    assert dict(refusal.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "1000"
 
 
 async def test_a_server_that_drains_goes_on_until_it_is_asked_again(store: Store, tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """What callers see while the way to MongoDB, or MongoDB itself, is broken."""
 
 import contextlib
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 
+from tests.faults.fronts import stub_at
 from tests.faults.house import Server, Store, running_store
 from tests.faults.processes import Mongod
 from tests.faults.proxy import (
@@ -15,6 +17,7 @@ from tests.faults.proxy import (
     Drip,
     Fault,
     Latency,
+    Pipe,
     Refuse,
     ResetMidReply,
     Stall,
@@ -99,6 +102,32 @@ async def killed(mongod: Mongod) -> AsyncIterator[None]:
     finally:
         mongod.start()
         await mongod.await_primary()
+
+
+class ResetOneRead(Fault):
+    """The first answer of a find is reset in its middle; all else passes."""
+
+    def __init__(self) -> None:
+        self.happened = False
+
+    async def reply(self, pipe: Pipe, data: bytes) -> None:
+        if self.happened or b"\x03cursor\0" not in data:
+            await pipe.send(data)
+            return
+        self.happened = True
+        await pipe.send(data[: len(data) // 2])
+        pipe.reset()
+
+
+async def test_a_read_whose_answer_is_lost_is_tried_again_and_answered(store: Store, server: Server) -> None:
+    async with stub_at(server.port, f"t-{uuid.uuid4()}") as stub:
+        await stub.create(2, None)
+        for read in (lambda: stub.get(2, None), lambda: stub.page("", None)):
+            for _ in range(5):
+                fault = ResetOneRead()
+                async with having(store, fault):
+                    await read()
+                assert fault.happened
 
 
 SIGNALS = {"mongod SIGSTOP, SIGCONT": Mongod.frozen} | ({"mongod SIGKILL, restart": killed} if ALL else {})

@@ -47,9 +47,12 @@ from server.store.writes import (
     Writes,
 )
 from tests import parts
+from tests.faults.waiting import until
 from tests.stack import Stack, free_port
 
 DRIVERS = ("motor", "pymongo")
+WAYS = (*DRIVERS, "direct")
+"""Drivers, and motor beside connections for pages."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,22 @@ class Store:
 
 
 @asynccontextmanager
-async def opened(stack: Stack, name: str) -> AsyncIterator[Store]:
+async def opened(stack: Stack, way: str) -> AsyncIterator[Store]:
     """Open a store over a fresh database; drop it at the end."""
     settings = stack.settings.model_copy(
-        update={"mongodb_driver": name, "mongodb_database": f"test_{uuid.uuid4().hex[:20]}"}
+        update={
+            "mongodb_driver": way if way in DRIVERS else "motor",
+            "mongodb_database": f"test_{uuid.uuid4().hex[:20]}",
+        }
     )
-    connection = driver.connect(settings)
+    connection = driver.connect(settings, pages=way == "direct")
     try:
         await indexes.make(connection.database, KINDS)
-        store = Store(Reads(connection.database), Writes(connection), connection.database, settings)
+        reads = Reads(connection.database, connection.direct)
+        if direct := connection.direct:
+            await reads.find(session.owned_by({"developer_id": "t"}, 1), JSON)
+            await until(lambda: direct.connections > 0)
+        store = Store(reads, Writes(connection), connection.database, settings)
         yield store
         await end_transactions(store)
         await connection.database.client.drop_database(settings.mongodb_database)
@@ -82,7 +92,7 @@ async def opened(stack: Stack, name: str) -> AsyncIterator[Store]:
         await connection.close()
 
 
-@pytest.fixture(scope="module", params=DRIVERS)
+@pytest.fixture(scope="module", params=WAYS)
 async def shared(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[Store]:
     async with opened(stack, request.param) as made:
         yield made
@@ -176,6 +186,35 @@ async def check_counts(store: Store, *accounts: str) -> None:
         assert await store.reads.count(robot_session.tally(account)) == counted
 
 
+# --- indexes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DRIVERS)
+async def test_an_index_may_take_longer_than_a_request(name: str, stack: Stack) -> None:
+    database = f"test_{uuid.uuid4().hex[:20]}"
+    changes = {"mongodb_driver": name, "mongodb_database": database, "request_seconds": 0.5}
+    connection = driver.connect(stack.settings.model_copy(update=changes))
+    sessions = connection.database[session.KIND.collection]
+    try:
+        for start in range(0, 60_000, 2000):
+            await sessions.insert_many(
+                [
+                    {
+                        "_id": number,
+                        "owner": 1,
+                        "created": f"{number * 7919 % 60_000}",
+                        "terms": ["a", "b", number],
+                    }
+                    for number in range(start, start + 2000)
+                ]
+            )
+        await indexes.make(connection.database, [session.KIND])
+        assert len(await sessions.index_information()) == 1 + len(session.KIND.indexes)
+    finally:
+        await connection.database.client.drop_database(database)
+        await connection.close()
+
+
 # --- create and get --------------------------------------------------------------------------------
 
 
@@ -249,6 +288,23 @@ async def test_a_thousand_are_created_at_once(store: Store) -> None:
     made = await create(store, robot.KIND, *(a_robot(number) for number in range(1000)))
     assert len(made) == await store.size(robot.KIND) == 1000
     await check_counts(store)
+
+
+@pytest.mark.parametrize("driver_name", DRIVERS)
+async def test_creates_at_once_in_a_database_without_collections_all_succeed(
+    driver_name: str, stack: Stack
+) -> None:
+    """Their transactions make the collections, and collide when they commit."""
+    async with opened(stack, driver_name) as store:
+        await store.database.client.drop_database(store.settings.mongodb_database)
+        await asyncio.gather(
+            *(
+                create(store, robot.KIND, *map(a_robot, range(start, start + 20)))
+                for start in range(0, 160, 20)
+            )
+        )
+        assert await store.size(robot.KIND) == 160
+        await check_counts(store)
 
 
 async def test_nothing_is_created_of_nothing(store: Store) -> None:

@@ -1,0 +1,166 @@
+"""Where a JWKS comes from: what is refused, and sources that are cut, slow, endless or strange."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from server.auth import jwks as signing
+from server.auth.authenticator import authenticator_of
+from server.auth.jwks import keys_of, load_jwks, read_jwks
+from server.settings import Settings, SettingsError
+from tests.test_auth import jwks, signed
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
+SECONDS = 0.5
+Serve = Callable[[socket.socket], None]
+
+
+@contextmanager
+def issuer(serve: Serve) -> Iterator[str]:
+    """Give the URL of a JWKS; `serve` gets each connection once its request is there."""
+
+    def accept(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                connection.recv(65536)
+                try:
+                    serve(connection)
+                except OSError:
+                    continue  # Its client has gone.
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=accept, args=(listener,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/jwks"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def whole(connection: socket.socket) -> None:
+    body = json.dumps(jwks("RS256")).encode()
+    connection.sendall(HEAD % len(body) + body)
+
+
+def cut(connection: socket.socket) -> None:
+    connection.sendall(HEAD % 1000 + b'{"keys":')
+
+
+def failing(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 500 No\r\ncontent-length: 2\r\n\r\n{}")
+
+
+def dripping(connection: socket.socket) -> None:
+    for byte in b"HTTP/1.1 200 OK\r\nx: " + b"x" * 10_000:
+        connection.sendall(bytes([byte]))
+        time.sleep(SECONDS / 10)
+
+
+def endless(connection: socket.socket) -> None:
+    connection.sendall(HEAD % (1 << 40))
+    while True:
+        connection.sendall(b" " * 65536)
+
+
+UNREADABLE: dict[str, tuple[Serve, str]] = {
+    "is cut": (cut, "RemoteProtocolError"),
+    "fails": (failing, "HTTPStatusError"),
+    "drips": (dripping, "TimeoutError"),
+    "has no end": (endless, "JSONDecodeError"),
+}
+
+
+@pytest.mark.parametrize(("serve", "reason"), UNREADABLE.values(), ids=UNREADABLE)
+async def test_no_keys_come_from_an_answer_that(
+    serve: Serve, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The endless one comes to its bound of bytes first.
+    seconds = SECONDS if serve is dripping else 30
+    monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", seconds)
+    with issuer(serve) as url, pytest.raises(SettingsError, match=reason):
+        await read_jwks(url)
+
+
+async def test_an_issuer_that_has_become_slow_holds_up_no_token_of_a_known_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signing, "REFRESH_SECONDS", SECONDS)
+    monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", 60)
+    slow = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if slow.is_set():
+            connection.recv(1)  # Until its client goes.
+        else:
+            whole(connection)
+
+    with issuer(serve) as url:
+        authenticator = authenticator_of(Settings(jwks=url))
+        await authenticator.verify(signed("RS256"))
+        slow.set()
+        await asyncio.sleep(SECONDS * 1.2)
+        async with asyncio.timeout(30):
+            assert (await authenticator.verify(signed("RS256", sub="bo"))).sub == "bo"
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            if "Jwks._refresh" in repr(task):
+                task.cancel()
+
+
+async def test_keys_that_were_not_looked_at_for_long_are_looked_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = [jwks("RS256"), jwks("ES256")]
+
+    def serve(connection: socket.socket) -> None:
+        body = json.dumps(answers.pop(0)).encode()
+        connection.sendall(HEAD % len(body) + body)
+
+    monkeypatch.setattr(signing, "REFRESH_SECONDS", SECONDS)
+    with issuer(serve) as url:
+        authenticator = authenticator_of(Settings(jwks=url))
+        await authenticator.verify(signed("RS256"))
+        await asyncio.sleep(2 * SECONDS + 0.1)
+        with pytest.raises(Exception, match="not valid"):
+            await authenticator.verify(signed("RS256", sub="bo"))
+
+
+STRANGE = {
+    "nests too deep": "[" * 100_000,
+    "is a number": "1",
+    "is nothing": "null",
+    "has keys that are no list": '{"keys": {"a": 1}}',
+    "has a list of algorithms": json.dumps({"keys": [jwks("RS256")["keys"][0] | {"alg": ["RS256"]}]}),
+    "has keys that are none": '{"keys": [null, 1, ["a"], {}, {"kty": 5}, {"kty": "RSA", "n": 5, "e": []}]}',
+}
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+def test_no_keys_come_from_a_document_that(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="ROLLCALL_JWKS"):
+        load_jwks(path)
+
+
+@pytest.mark.parametrize("change", [{"kid": ["a"]}, {"use": ["sig"]}])
+def test_a_strange_key_is_passed_over(change: dict[str, object], tmp_path: Path) -> None:
+    path = tmp_path / "jwks.json"
+    first, second = jwks("RS256", "ES256")["keys"]
+    path.write_text(json.dumps({"keys": [first | change, second]}))
+    assert list(load_jwks(path)) == ["es256"]
+
+
+def test_a_jwks_url_with_a_password_is_refused_and_not_printed() -> None:
+    with pytest.raises(SettingsError) as refused:
+        keys_of(Settings(jwks="https://user:hunter2@issuer.example/jwks"))
+    assert "hunter2" not in str(refused.value)
