@@ -14,6 +14,7 @@ from typing import Any
 
 from bson.errors import InvalidBSON
 from pymongo import AsyncMongoClient, ReadPreference
+from pymongo.asynchronous.pool import AsyncConnection
 from pymongo.errors import PyMongoError
 
 from server.errors import UnavailableError
@@ -23,19 +24,33 @@ from server.store.op_msg import OpMsg
 
 PAUSE_SECONDS = 0.5
 """How long no connection is opened after one could not be."""
+FAULT_SECONDS = 60.0
+"""As above, after what is not MongoDB's failure."""
 FIND_SECONDS = 30.0
 """How long a find may take where no deadline is set."""
-_TIME_IS_OVER = 50
-"""MongoDB's code for a command that took longer than it was given: the connection is as good as before."""
+SILENCE_SECONDS = 0.5
+"""Who has waited this long in vain has met a silent server, not a busy one."""
+CLOSE_SECONDS = 1.0
+"""How long closing waits for a connection that is being opened."""
 
 _Address = tuple[str, int | None]
+
+_OWN_SHARE = 0.9
+"""MongoDB ends a slow command by itself within this share of the time: its word spares the connection."""
+_TIME_IS_OVER = 50
+_NOT_THE_PRIMARY = frozenset((91, 189, 10107, 11600, 11602, 13435, 13436))
+"""Codes of servers that are not, or are about to stop."""
 
 log = logging.getLogger(__name__)
 
 
 def suits(client: AsyncMongoClient[Document]) -> bool:
-    """Return whether a plain find means what the driver's own would, by what the URI says."""
-    return client.read_preference == ReadPreference.PRIMARY and not client.read_concern.document
+    """Return whether finds here are as the URI says that reads, and connections, should be."""
+    return (
+        client.read_preference == ReadPreference.PRIMARY
+        and not client.read_concern.document
+        and client.options.pool_options.max_idle_time_seconds is None
+    )
 
 
 class Direct:
@@ -43,9 +58,9 @@ class Direct:
 
     def __init__(self, client: AsyncMongoClient[Document], database: str) -> None:
         self._client = client
-        self._database = database
+        self._common = {"comment": "rollcall", "$db": database}
         self._idle: list[OpMsg] = []
-        self._addresses: dict[OpMsg, _Address] = {}
+        self._opened: dict[OpMsg, AsyncConnection] = {}
         self._topology: object = None
         self._writable: frozenset[_Address] = frozenset()
         self._holding: set[asyncio.Task[None]] = set()
@@ -56,12 +71,12 @@ class Direct:
     @property
     def connections(self) -> int:
         """How many there are, busy or idle."""
-        return len(self._addresses)
+        return len(self._opened)
 
     async def find(self, command: Mapping[str, Any]) -> list[Document] | None:
         """Return what a find command finds, if its first batch has it all; None: the driver should.
 
-        Raises UnavailableError if there is no reply before the deadline.
+        Raises UnavailableError if that takes longer than the deadline allows.
         """
         left = remaining()
         seconds = FIND_SECONDS if left is None else left
@@ -70,37 +85,43 @@ class Direct:
         connection = self._take()
         if connection is None:
             return None
-        end = asyncio.get_running_loop().time() + seconds
-        timed = {**command, "maxTimeMS": int(seconds * 1000) + 1, "$db": self._database}
         try:
-            reply = await connection.ask(timed, end)
-            cursor = reply.get("cursor")
-            if cursor is not None and cursor["id"]:
-                # The batch ended at 16 MB.
-                kill = {"killCursors": command["find"], "cursors": [cursor["id"]], "$db": self._database}
-                await connection.ask(kill, end)
+            reply = await self._asked(connection, command, seconds)
         except TimeoutError:
-            # The others may lead into the same silence.
-            self._close_idle()
+            if seconds >= SILENCE_SECONDS:
+                # The others may lead into the same silence.
+                self._close_idle()
             raise UnavailableError from None
         except (OSError, InvalidBSON):
             return None
-        if cursor is None and reply.get("code") != _TIME_IS_OVER:
-            # Such as from a server that is not the primary any more.
+        if reply.get("code") in _NOT_THE_PRIMARY:
             connection.close()
             return None
         self._idle.append(connection)
-        if cursor is None or cursor["id"]:
-            return None
-        batch: list[Document] = cursor["firstBatch"]
+        if reply.get("code") == _TIME_IS_OVER:
+            raise UnavailableError
+        cursor = reply.get("cursor", {})
+        batch: list[Document] | None = None if cursor.get("id") else cursor.get("firstBatch")
         return batch
+
+    async def _asked(self, connection: OpMsg, command: Mapping[str, Any], seconds: float) -> Document:
+        """Return the reply to a find, which leaves no cursor open."""
+        end = asyncio.get_running_loop().time() + seconds
+        most = max(1, int(seconds * _OWN_SHARE * 1000))
+        reply = await connection.ask({**command, "maxTimeMS": most, **self._common}, end)
+        cursor = reply.get("cursor", {}).get("id")
+        if cursor:
+            # The batch ended at 16 MB.
+            await connection.ask({"killCursors": command["find"], "cursors": [cursor], **self._common}, end)
+        return reply
 
     async def close(self) -> None:
         """End all connections."""
         self._closed = True
-        for connection in tuple(self._addresses):
+        for connection in tuple(self._opened):
             connection.close()
-        await asyncio.gather(*self._holding)
+        if self._holding:
+            await asyncio.wait(self._holding, timeout=CLOSE_SECONDS)
         await self._client.close()
 
     def _take(self) -> OpMsg | None:
@@ -112,16 +133,21 @@ class Direct:
             self._topology = topology
         while self._idle:
             connection = self._idle.pop()
-            if self._addresses.get(connection) in self._writable:
+            opened = self._opened.get(connection)
+            if opened is not None and opened.address in self._writable and not _is_stale(opened):
                 return connection
             connection.close()
-        if not self._opening and asyncio.get_running_loop().time() >= self._may_open_at:
-            self._opening = True
-            # In a context of its own: the call's deadline is not that of a connection.
-            task = asyncio.create_task(self._hold(), context=Context())
-            self._holding.add(task)
-            task.add_done_callback(self._holding.discard)
+        self._open_one()
         return None
+
+    def _open_one(self) -> None:
+        if self._opening or self._closed or asyncio.get_running_loop().time() < self._may_open_at:
+            return
+        self._opening = True
+        # In a context of its own: the call's deadline is not that of a connection.
+        task = asyncio.create_task(self._hold(), context=Context())
+        self._holding.add(task)
+        task.add_done_callback(self._holding.discard)
 
     async def _hold(self) -> None:
         """Have a connection opened, and hold it until it ends."""
@@ -130,7 +156,7 @@ class Direct:
             async with await self._client._conn_for_writes(None, "find") as opened:  # noqa: SLF001 # see above
                 transport, protocol = opened.conn.conn
                 connection = OpMsg(transport)
-                self._addresses[connection] = opened.address
+                self._opened[connection] = opened
                 self._idle.append(connection)
                 self._opening = False
                 if self._closed:
@@ -143,17 +169,26 @@ class Direct:
                     await opened.close_conn(None)
         except PyMongoError as error:
             log.info("no connection for pages: %s", type(error).__name__)
-            self._may_open_at = asyncio.get_running_loop().time() + PAUSE_SECONDS
-            self._opening = False
+            self._pause(PAUSE_SECONDS)
         except Exception:
-            # Such as by another PyMongo: none is opened any more, the driver goes on alone.
+            # Such as by another PyMongo; the driver goes on alone.
             log.exception("no connection for pages")
+            self._pause(FAULT_SECONDS)
+
+    def _pause(self, seconds: float) -> None:
+        self._may_open_at = asyncio.get_running_loop().time() + seconds
+        self._opening = False
 
     def _forget(self, connection: OpMsg) -> None:
-        del self._addresses[connection]
+        del self._opened[connection]
         if connection in self._idle:
             self._idle.remove(connection)
 
     def _close_idle(self) -> None:
         for connection in self._idle:
             connection.close()
+
+
+def _is_stale(opened: AsyncConnection) -> bool:
+    """Return whether the driver has parted from all connections of that time, as after a failed heartbeat."""
+    return opened.pool_gen.stale(opened.generation, opened.service_id)

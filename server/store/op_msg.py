@@ -19,9 +19,11 @@ _BODY = 0
 MAX_MESSAGE_BYTES = 48_000_000
 """MongoDB's own limit."""
 BUFFER_BYTES = 64 << 10
-KEPT_BYTES = 1 << 20
+KEPT_BYTES = 256 << 10
 """A larger buffer is not kept for the next reply."""
 _MAX_REQUEST = 2**31 - 1
+_NO_BYTES = memoryview(bytearray(1))
+"""Where a connection that ends puts what still comes."""
 
 
 class OpMsg(asyncio.BufferedProtocol):
@@ -48,17 +50,18 @@ class OpMsg(asyncio.BufferedProtocol):
         """
         if self._transport.is_closing():
             raise ConnectionResetError
-        body = bson.encode(command)
         self._request = self._request % _MAX_REQUEST + 1
-        header = _HEADER.pack(_HEADER.size + len(body), self._request, 0, _OP_MSG, 0, _BODY)
-        reply = self._reply = self._loop.create_future()
         timer = self._loop.call_at(end, self._expire)
         try:
+            body = bson.encode(command)
+            header = _HEADER.pack(_HEADER.size + len(body), self._request, 0, _OP_MSG, 0, _BODY)
+            self._reply = self._loop.create_future()
             self._transport.write(header + body)
-            await reply
+            await self._reply
             return self._taken()
         except BaseException:
             self._transport.abort()
+            self._filled, self._buffer = 0, _NO_BYTES
             raise
         finally:
             timer.cancel()
@@ -74,6 +77,8 @@ class OpMsg(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take note of bytes; the last ones of a reply wake whoever waits for it."""
+        if self._transport.is_closing():
+            return
         self._filled += nbytes
         if not self._wanted:
             if self._filled < _LENGTH_BYTES:
@@ -120,5 +125,4 @@ class OpMsg(asyncio.BufferedProtocol):
     def _fail(self, error: Exception) -> None:
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(error)
-        self._filled = 0  # What may still come is not looked at.
         self._transport.abort()

@@ -136,14 +136,7 @@ class Reads:
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
         filter_ = {"_id": kind.document_id(owner, key), **kind.live()}
-        projection = _projection((*fields, "id"))
-        rows = await self._directly(
-            {"find": kind.collection, "filter": filter_, "projection": projection, "limit": 1}
-        )
-        if rows is None:
-            with translated():
-                found = await self._collection(kind).find_one(filter_, projection)
-            rows = [] if found is None else [found]
+        rows = await self._few(kind.collection, filter_, _projection((*fields, "id")))
         if not rows:
             return None
         (row,) = rows
@@ -154,11 +147,7 @@ class Reads:
 
     async def count(self, tally: str) -> int:
         """Return a counter: the sum of its slots."""
-        filter_, projection = {"tally": tally}, {"n": 1, "_id": 0}
-        slots = await self._directly({"find": TALLIES, "filter": filter_, "projection": projection})
-        if slots is None:
-            with translated():
-                slots = await self._database[TALLIES].find(filter_, projection).to_list(None)
+        slots = await self._few(TALLIES, {"tally": tally}, {"n": 1, "_id": 0})
         return sum(slot["n"] for slot in slots)
 
     async def everything(self, kind: Kind, part_owner: Owner | None = None) -> AsyncIterator[Document]:
@@ -179,15 +168,19 @@ class Reads:
 
     async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
         """Return one field of all records that match a filter of few results."""
-        projection = _projection((field,))
-        rows = await self._directly({"find": kind.collection, "filter": filter_, "projection": projection})
-        if rows is None:
-            with translated():
-                rows = await self._collection(kind).find(filter_, projection).to_list(None)
+        rows = await self._few(kind.collection, filter_, _projection((field,)))
         return {row[field] for row in rows}
 
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
+
+    async def _few(self, collection: str, filter_: Mapping[str, Any], projection: Mapping[str, int]) -> Rows:
+        """Return all that a filter of few results finds, in any order."""
+        rows = await self._directly({"find": collection, "filter": filter_, "projection": projection})
+        if rows is not None:
+            return rows
+        with translated():
+            return await self._database[collection].find(filter_, projection).to_list(None)
 
     async def _directly(self, command: Mapping[str, Any]) -> Rows | None:
         """Return what a find command finds, without the driver; None if only the driver can."""

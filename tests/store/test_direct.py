@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import bson
 import pytest
 import trustme
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import MongoClient, monitoring
@@ -227,6 +228,60 @@ async def test_silence_is_unavailable_at_the_deadline_and_no_page_meets_it_again
         assert await house.reads.find(page_of(20), JSON) == wanted
 
 
+async def test_a_find_that_is_slow_by_itself_ends_in_time_and_costs_no_connection(house: House) -> None:
+    await house.warm()
+    await asyncio.gather(*(house.reads.find(page_of(20), JSON) for _ in range(4)))
+    await until(lambda: house.direct.connections > 1)
+    before = house.direct.connections
+    slow = {"find": "sessions", "filter": {"$where": "sleep(100) || true"}}
+    with deadline(0.6), pytest.raises(UnavailableError):
+        await house.direct.find(slow)
+    assert house.direct.connections == before
+
+
+async def test_a_caller_without_patience_costs_at_most_one_connection(house: House, store: Store) -> None:
+    await house.warm()
+    await asyncio.gather(*(house.reads.find(page_of(20), JSON) for _ in range(4)))
+    await until(lambda: house.direct.connections > 1)
+    before = house.direct.connections
+    await store.proxy.set(Latency(0.1))
+    with deadline(0.02), pytest.raises(UnavailableError):
+        await house.reads.find(page_of(20), JSON)
+    assert house.direct.connections >= before - 1
+
+
+async def test_connections_from_before_a_lost_heartbeat_are_not_used(house: House) -> None:
+    wanted = await expected(house, page_of(20), JSON)
+    await house.warm()
+    ((connection, opened),) = house.direct._opened.items()  # noqa: SLF001 # what a lost heartbeat changes
+    opened.pool_gen.inc(None)
+    before = house.finds.number
+    assert await house.reads.find(page_of(20), JSON) == wanted
+    assert house.finds.number == before + 1
+    await asyncio.wait_for(connection.ended, 5)
+
+
+@pytest.mark.parametrize("number", range(4))
+async def test_a_command_that_fails_costs_no_connection(number: int, house: House) -> None:
+    await house.warm()
+    failing: list[dict[str, Any]] = [
+        {"find": "sessions", "hint": {"no": 1}},
+        {"find": "sessions", "filter": {"$no": 1}},
+        {"find": "", "filter": {}},
+        {"no": "command"},
+    ]
+    assert await house.direct.find(failing[number]) is None
+    assert house.direct.connections == 1
+
+
+async def test_what_bson_cannot_hold_is_raised_and_keeps_no_connection(house: House) -> None:
+    await house.warm()
+    with pytest.raises(UnicodeEncodeError):
+        await house.direct.find({"find": "sessions", "filter": {"id": "\ud800"}})
+    await until(lambda: house.direct.connections == 0)
+    await house.warm()
+
+
 async def test_a_cancelled_page_takes_its_connection_along_and_no_other_gets_its_reply(
     house: House, store: Store
 ) -> None:
@@ -290,14 +345,34 @@ async def test_without_a_server_no_page_waits_for_a_connection_and_closing_takes
         await connection.close()
 
 
-@pytest.mark.parametrize("option", ["readPreference=secondaryPreferred", "readConcernLevel=majority"])
+async def test_a_server_that_accepts_and_is_silent_does_not_hold_up_the_end() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        uri = f"mongodb://127.0.0.1:{port}/?directConnection=true"
+        connection = driver.connect(load(mongodb_uri=uri, mongodb_seconds=0.5), pages=True)
+        with deadline(0.5), pytest.raises(UnavailableError):
+            await Reads(connection.database, connection.direct).find(page_of(20), JSON)
+        async with asyncio.timeout(5):
+            await connection.close()
+
+
+@pytest.mark.parametrize(
+    "option", ["readPreference=secondaryPreferred", "readConcernLevel=majority", "maxIdleTimeMS=60000"]
+)
 async def test_what_a_uri_says_of_reads_leaves_them_to_the_driver(option: str, store: Store) -> None:
     connection = driver.connect(load(mongodb_uri=f"{store.uri}&{option}"), pages=True)
     assert connection.direct is None
     await connection.close()
 
 
-async def test_pages_have_the_tls_and_the_credentials_of_the_uri(tmp_path: Path) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+async def test_pages_have_the_tls_and_the_credentials_of_the_uri(
+    run: Callable[[Coroutine[Any, Any, None]], None], tmp_path: Path
+) -> None:
     ca = trustme.CA()
     (tmp_path / "db").mkdir()
     ca.cert_pem.write_to_path(tmp_path / "ca.pem")
@@ -329,14 +404,18 @@ async def test_pages_have_the_tls_and_the_credentials_of_the_uri(tmp_path: Path)
     async with Process("mongod", [mongod.find(), *place, *tls, *alone], tmp_path).running():
         await until(lambda: asyncio.to_thread(add_user))
         uri = f"mongodb://reader:a%20password@localhost:{port}/?{known}&retryWrites=false"
-        async with opened(uri) as house:
-            await indexes.make(house.database, (session.KIND,))
-            await house.database["sessions"].insert_many([a_session(number) for number in range(30)])
-            wanted = await expected(house, page_of(30), JSON)
-            await house.warm()
-            before = house.finds.number
-            assert await house.reads.find(page_of(30), JSON) == wanted
-            assert house.finds.number == before
+        await asyncio.to_thread(run, _check_pages(uri))
+
+
+async def _check_pages(uri: str) -> None:
+    async with opened(uri) as house:
+        await indexes.make(house.database, (session.KIND,))
+        await house.database["sessions"].insert_many([a_session(number) for number in range(30)])
+        wanted = await expected(house, page_of(30), JSON)
+        await house.warm()
+        before = house.finds.number
+        assert await house.reads.find(page_of(30), JSON) == wanted
+        assert house.finds.number == before
 
 
 # --- the wire ---------------------------------------------------------------------------------------
