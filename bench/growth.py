@@ -14,21 +14,19 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
-from urllib.request import Request, urlopen
 
-import grpc
 import pymongo
 from google.protobuf.message import Message
 
-from bench import kinds, load, machine, store
+from bench import kinds, machine, store
 from bench.comparison import HEAD, ROUNDS, Bound, Cost, Row, compared, middle
 from bench.grown import HEAVY, KINDS, PAGE, Grown
-from bench.load import CONNECTIONS, Call, Owner
+from bench.load import CONNECTIONS
 from bench.parts import (
     FOLDER,
     ROOT,
@@ -36,13 +34,10 @@ from bench.parts import (
     Part,
     Parts,
     say,
-    settings_of,
     start_mongod,
-    start_rollcall,
 )
-from server.commands import tokens
+from bench.server import Server
 from server.embedded import mongod
-from server.records.caller import Caller
 
 TABLES = ROOT / "bench" / "GROWTH.md"
 SMALL = 1000
@@ -53,74 +48,6 @@ HEAVY_RECORDS, HEAVY_CHARS = 40, 1 << 20
 """Of a list of 40 MB."""
 STRIDE = 1000
 """Records that a token is moved on at a time."""
-SECONDS = 1
-FEWEST_CALLS, MOST_CALLS = 5, 100
-"""Of each connection, in a round."""
-
-CALLER = Caller(
-    sub=kinds.USER,
-    tenant=kinds.TENANT,
-    client_id=kinds.CLIENT,
-    permissions=frozenset({"USE_ROBOTS"}),
-    scopes=frozenset({"api:aip-agents-write"}),
-    groups=frozenset(),
-)
-
-
-class Server:
-    """A rollcall over one database."""
-
-    def __init__(self, parts: Parts, mongo: Part, mongo_port: int, database: str) -> None:
-        self.settings, environment = settings_of(mongo_port, database)
-        self.database = database
-        self._owner = Owner("-", tokens.sign(self.settings, CALLER, timedelta(hours=6)))
-        self._parts = {**start_rollcall(parts, database, self.settings, environment), "mongod": mongo}
-        self._owners_file = parts.folder / f"{database}-owner"
-        self._owners_file.write_text(f"{self._owner.name} {self._owner.token}\n")
-
-    def ask(self, method: str, request: Message) -> bytes:
-        """Return the answer to a call."""
-        options = [("grpc.max_receive_message_length", -1), ("grpc.enable_http_proxy", 0)]
-        with grpc.insecure_channel(f"127.0.0.1:{self.settings.grpc_port}", options) as channel:
-            call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{method}")
-            credentials = (("authorization", f"Bearer {self._owner.token}"),)
-            return call(request.SerializeToString(), metadata=credentials, timeout=30)
-
-    def grpc_cost(self, method: str, request: Message) -> Cost:
-        """Return what a call costs."""
-        start = time.monotonic()
-        lengths = {self._owner.name: len(self.ask(method, request))}
-        calls = max(FEWEST_CALLS, min(MOST_CALLS, int(SECONDS / (time.monotonic() - start))))
-        call = Call(method, request.SerializeToString(), lengths)
-        wave = [[self._owner] * CONNECTIONS]
-        return self._cost(lambda: load.grpc(self.settings.grpc_port, call, wave, calls, FOLDER))
-
-    def rest_cost(self, path: str) -> Cost:
-        """Return what a request costs."""
-        return self._cost(lambda: load.rest(self.settings.rest_port, path, self._owners_file, 0, SECONDS))
-
-    def long_list(self, path: str) -> tuple[Cost, Cost, int]:
-        """Return what one list costs, what its first byte did, and its bytes."""
-        before = self._cpu_seconds()
-        call = Request(
-            f"http://127.0.0.1:{self.settings.rest_port}{path}",
-            headers={"authorization": f"Bearer {self._owner.token}"},
-        )
-        start = time.monotonic()
-        with urlopen(call, timeout=30) as response:  # noqa: S310 # always http
-            response.read(1)
-            first = Cost((self._cpu_seconds() - before) * 1000, (time.monotonic() - start) * 1000)
-            size = 1 + len(response.read())
-        whole = Cost((self._cpu_seconds() - before) * 1000, (time.monotonic() - start) * 1000)
-        return whole, first, size
-
-    def _cost(self, run: Callable[[], load.Load]) -> Cost:
-        before = self._cpu_seconds()
-        found = run()
-        return Cost((self._cpu_seconds() - before) * 1000 / found.requests, found.p50)
-
-    def _cpu_seconds(self) -> float:
-        return sum(part.cpu_seconds() for part in self._parts.values())
 
 
 def measure(kind: Grown, records: int) -> Iterator[Row | Bound]:

@@ -129,7 +129,7 @@ def _message(number: int, moment: str, text: str) -> dict[str, Any]:
 
 def agent_sessions(count: int, text: str = TEXT) -> Iterator[Line]:
     """Yield an agent that all may see, and sessions with it."""
-    yield {"kind": "agent", "owner": {"viewers": ["*"]}, "body": {"rid": AGENT}}
+    yield _agent(AGENT)
     for identifier, moment in _records(count):
         body = {
             "rid": f"ri.aip-agents..session.{identifier:x}",
@@ -144,6 +144,15 @@ def agent_sessions(count: int, text: str = TEXT) -> Iterator[Line]:
             },
         }
         yield {"kind": "agent_session", "owner": {"user_id": USER, "client_id": CLIENT}, "body": body}
+
+
+def agents(count: int) -> Iterator[Line]:
+    """Yield agents that all may see, with ids as long as the texts of other kinds."""
+    return (_agent(f"{AGENT}.{number}.{'x' * len(TEXT)}") for number in range(count))
+
+
+def _agent(rid: str) -> Line:
+    return {"kind": "agent", "owner": {"viewers": ["*"]}, "body": {"rid": rid}}
 
 
 def xid(number: int) -> str:

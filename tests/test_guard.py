@@ -85,6 +85,7 @@ LISTS = [
         agents.ListAgentSessionsRequest,
         agents.ListAgentSessionsResponse,
     ),
+    typed("AgentSessionService/ListAgents", agents.ListAgentsRequest, agents.ListAgentsResponse),
     List(
         "RestService/ListUserSessions",
         rest.ListUserSessionsRestRequest(),
@@ -192,6 +193,7 @@ def _lines() -> list[Mapping[str, Any]]:
         *kinds.robot_sessions(1, MESSAGES),
         *kinds.robot_sessions(TEAM - 1),
         *kinds.agent_sessions(MESSAGES),
+        *kinds.agents(MESSAGES),
     ]
 
 
@@ -232,7 +234,7 @@ async def test_an_item_costs_no_python_work(service: Service, chosen: List) -> N
     assert work.peak < COPIES
 
 
-TYPED, DOCUMENTED = LISTS[0], LISTS[7]
+TYPED, DOCUMENTED = LISTS[0], LISTS[8]
 
 
 async def test_a_function_called_for_each_item_is_seen(

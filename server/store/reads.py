@@ -261,7 +261,10 @@ def find_filter(query: Query) -> dict[str, Any]:
 
 
 def _behind(position: Position, order: Order) -> dict[str, Any]:
-    """Return the keyset condition: one bound that the index walks from, and a rest for equal times."""
+    """Return the keyset condition: the rest of the position's time, then other times.
+
+    Each is a range of the index, and MongoDB merges the two in order: nothing is read that is not returned.
+    """
     beyond = {1: "$gt", -1: "$lt"}
     *times, (id_field, id_sign) = order
     *bounds, id_ = position
@@ -269,10 +272,7 @@ def _behind(position: Position, order: Order) -> dict[str, Any]:
     if not times:
         return behind_id
     ((field, sign),), (bound,) = times, bounds
-    return {
-        field: {f"{beyond[sign]}e": bound},
-        "$or": [{field: {beyond[sign]: bound}}, behind_id],
-    }
+    return {"$or": [{field: bound, **behind_id}, {field: {beyond[sign]: bound}}]}
 
 
 def _command(query: Query, fields: Sequence[str]) -> dict[str, Any]:

@@ -140,6 +140,15 @@ class Mongod(Process):
 
         await asyncio.to_thread(initiate)
 
+    async def step_down(self) -> None:
+        """Have another node be the primary."""
+
+        def ask() -> None:
+            with self.client() as client:
+                client.admin.command("replSetStepDown", 30, secondaryCatchUpPeriodSecs=10)
+
+        await asyncio.to_thread(ask)
+
     async def answers(self) -> bool:
         return bool(await self.hello())
 

@@ -44,6 +44,8 @@ class Row:
 
 
 rows: list[Row] = []
+late: list[float] = []
+"""By how much an answer came after its deadline at most, in each trial; less than 0: before it."""
 blocked: list[float] = []
 """How long an event loop stood at most, in each server's life."""
 
@@ -51,6 +53,8 @@ blocked: list[float] = []
 def table() -> str:
     """Return the rows as Markdown."""
     rendered = markdown(HEADS, (row.cells() for row in rows))
+    if late:
+        rendered += f"\n\nNo answer came later than {max(0.0, *late) * 1000:.0f} ms after its deadline."
     if blocked:
         rendered += f"\n\nNo event loop stood longer than {max(blocked) * 1000:.0f} ms."
     return rendered

@@ -11,7 +11,7 @@ from tests.faults.checker import Checker
 from tests.faults.fronts import stub_at
 from tests.faults.house import Server, Store, running_store
 from tests.faults.proxy import PASS, CloseAfter, Drip, Refuse, ResetMidReply, Stall
-from tests.faults.trial import RECOVERY_SECONDS, SLACK_SECONDS, recovery
+from tests.faults.trial import RECOVERY_SECONDS, SLACK_SECONDS, expect_no_block, recovery
 
 FAULTS = (Refuse(), ResetMidReply(), Stall(), CloseAfter(500), Drip(64, 0.01))
 ROUNDS = 10
@@ -37,6 +37,7 @@ async def test_fifty_faults_leave_no_connection_task_or_memory_behind(tmp_path: 
         results = [await suffer(store, server) for _ in range(ROUNDS)]
         await asyncio.sleep(QUIET_SECONDS)
         after = server.usage()
+        expect_no_block(server, f"50 faults in a row ({driver})")
     counts = [checker.counts for checker, _, _ in results]
     grown = {name: after[name] - before[name] for name in before}
     report.rows.append(row(f"50 faults in a row ({driver})", results))

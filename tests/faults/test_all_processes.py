@@ -10,7 +10,7 @@ import pytest
 from tests.faults.checker import Checker
 from tests.faults.fronts import rest_at, stub_at
 from tests.faults.house import Server, Store, health_at, running_envoy, running_store
-from tests.faults.trial import BLOCKED_SECONDS, stand
+from tests.faults.trial import BLOCKED_SECONDS, expect_no_block, stand
 from tests.faults.waiting import until
 
 SECONDS = 1.5
@@ -64,3 +64,4 @@ async def test_an_envoy_that_is_restarted_is_used_again(store: Store, tmp_path: 
         async with rest_at(port, f"t-{uuid.uuid4()}", breaks=True) as front:
             checker = Checker(front, server.request_seconds)
             await stand("Envoy SIGKILLed, restarted", checker, healthy, restarted(), SECONDS, away=True)
+        expect_no_block(server, "Envoy SIGKILLed, restarted")

@@ -1,12 +1,16 @@
 """A replica set of three whose primary dies under load."""
 
+import asyncio
 import contextlib
+import time
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from server.embedded import mongod
+from tests.faults.fronts import Stub, stub_at
 from tests.faults.house import Server
 from tests.faults.processes import Mongod
 from tests.faults.trial import survive
@@ -17,6 +21,8 @@ NODES = 3
 ELECTION_MS = 2000
 """The default of 10 s is how long an election waits at least; it is the operator's to choose."""
 SECONDS = 1.0
+STEP_DOWN_SECONDS = 4.0
+READERS = 4
 
 
 async def primary_of(nodes: Sequence[Mongod]) -> Mongod | None:
@@ -81,3 +87,35 @@ async def test_nothing_acknowledged_is_lost_with_the_primary(
         finally:
             victim.start()
             await await_members(nodes)
+
+
+@pytest.mark.parametrize("driver", ["motor", "pymongo"])
+async def test_reads_are_tried_again_at_the_new_primary(
+    nodes: Sequence[Mongod], tmp_path: Path, driver: str
+) -> None:
+    hosts = ",".join(node.host for node in nodes)
+    uri = f"mongodb://{hosts}/?replicaSet={mongod.REPLICA_SET}"
+    patience = {"request_seconds": 8, "mongodb_seconds": 7}
+    async with (
+        Server(tmp_path, uri, mongodb_driver=driver, **patience).serving() as server,
+        stub_at(server.port, f"t-{uuid.uuid4()}") as stub,
+    ):
+        await stub.create(2, None)
+        primary = await await_primary(nodes)
+        reading = [asyncio.create_task(read_for(stub, STEP_DOWN_SECONDS)) for _ in range(READERS)]
+        await asyncio.sleep(STEP_DOWN_SECONDS / 3)
+        await primary.step_down()
+        # Each read is right, or this raises its error.
+        read = sum(await asyncio.gather(*reading))
+        assert read > READERS
+        assert await await_primary(nodes) is not primary
+
+
+async def read_for(stub: Stub, seconds: float) -> int:
+    """Read again and again; return how often."""
+    end, number = time.monotonic() + seconds, 0
+    while time.monotonic() < end:
+        await stub.get(2, None)
+        assert (await stub.page("", None)).numbers == [2]
+        number += 1
+    return number

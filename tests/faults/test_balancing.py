@@ -58,7 +58,7 @@ class Pair:
         """Return the status of a call by a new connection."""
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=self.url, verify=PLAIN, timeout=30) as client:
-            body = {} if method == "POST" else None
+            body: dict[str, str] | None = {} if method == "POST" else None
             return (await client.request(method, path, headers=headers, json=body)).status_code
 
     async def stat(self, name: str) -> int:

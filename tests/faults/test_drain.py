@@ -17,6 +17,7 @@ from tests.faults import report
 from tests.faults.fronts import CleanError, Stub, stub_at
 from tests.faults.house import Server, Store, channel_to, running_store, token_of
 from tests.faults.proxy import PASS, Stall
+from tests.faults.trial import expect_no_block
 from tests.faults.waiting import until
 from tests.parts import uid
 
@@ -74,6 +75,7 @@ async def test_a_server_that_stops_answers_the_200_calls_that_it_has(store: Stor
         await store.proxy.set(PASS)
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         status = await asyncio.wait_for(server.ended(), GRACE_SECONDS + 5)
+        expect_no_block(server, "SIGTERM with 200 calls in flight")
     failures = [repr(outcome) for outcome in outcomes if outcome is not None]
     report.rows.append(
         report.Row(

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 from pymongo.monitoring import CommandListener
 
+from server.app import KINDS
 from server.auth.api_keys import new_key
 from server.records import robot, robot_session, session
 from server.records.caller import Caller
@@ -14,7 +15,7 @@ from server.store import driver, indexes
 from server.store.api_keys import StoredKeys
 from server.store.writes import Creation, Writes
 from tests.stack import Stack
-from tests.store.test_store_contract import DRIVERS, KINDS, a_robot, a_robot_session, a_session
+from tests.store.test_store_contract import DRIVERS, a_robot, a_robot_session, a_session
 
 DURABLE = {"w": "majority", "j": True}
 WRITES = {"insert", "update", "delete", "commitTransaction"}
