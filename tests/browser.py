@@ -70,7 +70,9 @@ class Browser:
     def authorize(self, token: str) -> None:
         """Give `/docs` a token."""
         self.click(".auth-wrapper .authorize")
-        self.one("input[aria-label='auth-bearer-value']").send_keys(token)
+        field = self.one("input[aria-label='auth-bearer-value']")
+        assert self.driver.switch_to.active_element == field
+        field.send_keys(token)
         self.click(".auth-container:first-of-type .modal-btn.authorize")
         self.click(".btn-done")
 

@@ -14,6 +14,14 @@ new MutationObserver(() => {
   }
 }).observe(docs, { childList: true, subtree: true });
 
+// It lets the last field of its dialog have the focus, far below the first, which most people need.
+let dialog = null;
+new MutationObserver(() => {
+  const shown = docs.querySelector(".modal-ux");
+  if (shown && shown !== dialog) shown.querySelector("input")?.focus();
+  dialog = shown;
+}).observe(docs, { childList: true, subtree: true });
+
 SwaggerUIBundle({
   domNode: docs,
   url: "/openapi.json",
