@@ -1,6 +1,6 @@
 """Rows of a table: what something costs here and there, and how much more it may."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -64,6 +64,6 @@ def compared(text: str, bound: float | None, here: Callable[[], Cost], there: Ca
     return Row(text, middle([pair[0] for pair in found]), middle([pair[1] for pair in found]), bound)
 
 
-def middle(costs: list[Cost]) -> Cost:
+def middle(costs: Sequence[Cost]) -> Cost:
     """Return the medians of costs."""
     return Cost(median(each.cpu for each in costs), median(each.wall for each in costs))

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pymongo
 from google.protobuf.message import Message
@@ -105,9 +106,8 @@ def _long_list(parts: Parts, mongo: Part, port: int) -> Iterator[Bound]:
     store.import_lines(port, database, kinds.user_sessions(HEAVY_RECORDS, text=text))
     store.warm(port, database)
     server = Server(parts, mongo, port, database)
-    lists = [server.long_list("/session") for _ in range(ROUNDS + 1)][1:]
-    megabytes = lists[0][2] / 1e6
-    whole, first = (middle([each[part] for each in lists]) for part in (0, 1))
+    wholes, firsts, sizes = zip(*[server.long_list("/session") for _ in range(ROUNDS + 1)][1:], strict=True)
+    megabytes, whole, first = sizes[0] / 1e6, middle(wholes), middle(firsts)
     yield Bound(f"REST: CPU of a list of {megabytes:.0f} MB", whole.cpu, whole.wall, 300)
     yield Bound("REST: its first byte, from the request on", None, first.wall, 100)
 
@@ -178,7 +178,7 @@ def _pages(kind: Grown, small: Server, large: Server, records: int) -> Iterator[
         )
 
 
-def _answer(kind: Grown, server: Server, request: Message) -> Message:
+def _answer(kind: Grown, server: Server, request: Message) -> Any:
     return kind.response.FromString(server.ask(kind.method, request))
 
 

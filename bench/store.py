@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -96,7 +96,7 @@ def insert_lines(mongo_port: int, database: str, lines: Iterable[Any]) -> None:
     with MongoClient[Document](mongod.uri(mongo_port)) as client, ThreadPoolExecutor(1) as pool:
         store = client[database]
         tally: Counter[str] = Counter()
-        writing = []
+        writing: list[Future[Any]] = []
         for kind, documents in _batches(lines):
             tally.update(tallies.difference(kind, (), documents))
             if len(writing) == _IN_FLIGHT:
