@@ -15,6 +15,7 @@ from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
 from server.store import tallies
 from server.store.driver import Connection
 from server.store.failures import remaining, translated
+from server.store.sessions import ended
 
 T = TypeVar("T")
 
@@ -308,7 +309,7 @@ class Writes:
         try:
             # The drivers try a transaction again for two minutes, whatever the deadline.
             async with asyncio.timeout(remaining()):
-                async with await self._connection.start_session() as session:
+                async with ended(await self._connection.start_session()) as session:
                     return await session.with_transaction(body)
         except (TimeoutError, InvalidOperation):
             # motor ends a transaction twice when it is cancelled while it ends one.
