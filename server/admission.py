@@ -3,9 +3,9 @@
 Without a bound an overloaded server works at everything and finishes nothing in time.  The line
 is first come, first served.  Who finds it full is shed, and so is who has waited too long: a
 burst may take `wait_seconds` to be worked off, but where there has been a line for longer than
-that, waiting only makes every answer late, and calls wait `STANDING_SECONDS` (the idea of CoDel).
-Such a line takes nobody while those whose turn it is have waited half of that: to be shed at once
-costs the server less than to be shed in the end.
+that, waiting only makes every answer late (the idea of CoDel).  Such a line takes nobody while
+those whose turn it is have waited for more than `STANDING_SECONDS`: to be shed at once costs the
+server less than to be shed in the end.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from typing import Protocol, Self
 from server.errors import OverloadedError, StoppingError
 
 STANDING_SECONDS = 0.05
-"""How long a call waits in a line that does not become empty."""
+"""How long a call should wait in a line that does not become empty; at most, it waits twice as long."""
 
 EXPECTED_BYTES = 1 << 20
 """What an answer of any length counts for before its first bytes are there."""
@@ -164,7 +164,7 @@ class Gate:
         if len(self._line) >= self._capacity.waiting:
             return True
         return (
-            self._waited > STANDING_SECONDS / 2
+            self._waited > STANDING_SECONDS
             and bool(self._line)
             and self._lasts(asyncio.get_running_loop().time())
         )
@@ -176,7 +176,7 @@ class Gate:
         if not self._line:
             self._line_since = now
         patience = self._capacity.wait_seconds
-        return min(STANDING_SECONDS, patience) if self._lasts(now) else patience
+        return min(2 * STANDING_SECONDS, patience) if self._lasts(now) else patience
 
     def _give_up(self, place: _Place) -> None:
         if not place.given.done():

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -77,6 +78,11 @@ GRACE_SECONDS = 8.0
 REFUSING_SECONDS = 0.5
 """How long at most those who still call are told to go elsewhere, before their connections end."""
 RETRY_SECONDS = 1.0
+
+CONNECTIONS = 10_000
+"""How many connections a server process has at most: strangers can hold them, for 10 to 20 KB each."""
+SPARE_FILES = 256
+"""Open files that connections leave to all else, such as MongoDB's."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -177,7 +183,11 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     # The documented paths are shed in their contracts' words.
     first_message = FirstMessage(gate, {service.full_name for service, _ in TYPED_SERVICES}, counted)
     # Two servers on one port must be a decision, not an accident.
-    options = (*_OPTIONS, ("grpc.so_reuseport", int(settings.share_port)))
+    options = (
+        *_OPTIONS,
+        ("grpc.so_reuseport", int(settings.share_port)),
+        ("grpc.max_allowed_incoming_connections", _connections()),
+    )
     server = grpc.aio.server(interceptors=chain(counted, first_message, tracer), options=options)
     server.add_generic_rpc_handlers(handlers)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -247,6 +257,12 @@ def _listeners(pool: StorePool | None, traces: "Traces | None") -> list[driver.L
 
         listeners.append(StoreSpans(traces.tracer))
     return listeners
+
+
+def _connections() -> int:
+    """Return how many connections the open files that this process may have allow."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS if files == resource.RLIM_INFINITY else min(CONNECTIONS, max(1, files - SPARE_FILES))
 
 
 def _capacity(settings: Settings) -> Capacity:

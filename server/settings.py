@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     max_waiting: int = Field(256, ge=0, le=100_000)
     """Calls in line; one more is shed with RESOURCE_EXHAUSTED, over REST 429."""
     wait_seconds: float = Field(0.5, ge=0, le=5)
-    """How long a call waits in line before it is shed; 0.05 s at most where the line lasts."""
+    """How long a call waits in line before it is shed; 0.1 s at most where the line lasts."""
     max_stream_mb: int = Field(256, ge=1, le=100_000)
     """Megabytes that `/session` and `/sessions` hold for slow readers in each process; more are shed."""
     drain_seconds: float = Field(3.0, ge=0, le=300)

@@ -848,8 +848,8 @@ def test_settings_are_put_in(tmp_path: Path) -> None:
         ("port_value", 81),
         ("exact", "https://a.example"),
         ("proto_descriptor", str(SHIPPED.parent / "generated/rollcall/v1/descriptors.binpb")),
-        ("address", "server"),
-        ("port_value", 82),
+        # Of the calls' cluster, and of the watches'.
+        *(("address", "server"), ("port_value", 82)) * 2,
     ]
 
 

@@ -127,14 +127,14 @@ async def test_in_a_line_that_lasts_calls_wait_only_shortly() -> None:
 
 
 async def test_a_line_that_lasts_takes_nobody_while_its_calls_have_waited_long() -> None:
-    door, counted = gate(seconds=0.1)
+    door, counted = gate(seconds=0.4)
     assert door.passes()
     done: list[str] = []
     tasks = [await in_line(door, done, "a")]
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.3)
     tasks.append(await in_line(door, done, "b"))
     assert not door.sheds(), "there is a line, but not for long"
-    await asyncio.sleep(0.06)
+    await asyncio.sleep(0.2)
     tasks.append(await in_line(door, done, "c"))
     assert not door.sheds(), "nobody has been let in yet"
     door.leave()

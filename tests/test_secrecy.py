@@ -11,7 +11,7 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 from server.auth.api_keys import new_key
 from server.commands.pulling.source import Access
 from server.records.caller import Caller
-from tests.parts import FOUNDRY
+from tests.parts import FOUNDRY, line, session
 from tests.stack import Stack, running_stack
 from tests.test_introspection import Issuer, issuer
 
@@ -40,6 +40,22 @@ def headers_of(credential: str) -> list[dict[str, str]]:
     ]
 
 
+def page_token_that_was_used(stack: Stack, token: str) -> str:
+    """Follow a page token, whole and damaged; send it, and a token, also where they do not belong."""
+    stack.load(*(line("session", session(), developer_id="ada") for _ in range(2)))
+    page_token: str = stack.get("/v1/sessions?pageSize=1", token).json()["nextPageToken"]
+    for used, status in ((page_token, 200), (page_token[:-1], 400)):
+        assert stack.get(f"/v1/sessions?pageSize=1&pageToken={used}", token).status_code == status
+    for path in PATHS:
+        stack.get(f"{path}{'&' if '?' in path else '?'}access_token={token}&pageToken={page_token}")
+    with grpc.insecure_channel(stack.grpc) as channel:
+        request = session_pb2.ListSessionsRequest(page_size=1, page_token=page_token)
+        session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+            request, metadata=(("authorization", token),)
+        )
+    return page_token
+
+
 def test_no_credential_gets_into_a_log(talkative: Stack, issuer: Issuer) -> None:
     good = talkative.token("ada")
     key = talkative.command("key", "add", "--sub", "ada").stdout.decode().strip()
@@ -55,6 +71,7 @@ def test_no_credential_gets_into_a_log(talkative: Stack, issuer: Issuer) -> None
             except grpc.RpcError as error:
                 assert error.code() is grpc.StatusCode.UNAUTHENTICATED  # noqa: PT017 # some are good
     assert issuer.asked
+    sent.append(page_token_that_was_used(talkative, good))
 
     logs = [*talkative.folder.glob("*.log"), talkative.folder.parent / f"{talkative.folder.name}.out"]
     text = "".join(log.read_text() for log in logs)

@@ -50,8 +50,9 @@ def remaining() -> float | None:
 
 _OUTAGES = (ConnectionFailure, ExecutionTimeout, ProtocolError, WaitQueueTimeoutError)
 _OUTAGE_LABELS = ("RetryableWriteError", "TransientTransactionError")
-_OUTAGE_CODES = frozenset((8, 112, 14031))
-"""UnknownError, as of a full disk; WriteConflict; OutOfDiskSpace."""
+_OUTAGE_CODES = frozenset((8, 112, 239, 246, 14031))
+"""UnknownError, as of a full disk; WriteConflict; SnapshotTooOld; SnapshotUnavailable, as after a start;
+OutOfDiskSpace."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
 from server.store import tallies
 from server.store.driver import Connection
 from server.store.failures import remaining, translated
+from server.store.sessions import ended
 
 T = TypeVar("T")
 
@@ -314,7 +315,7 @@ class Writes:
             # The drivers try a transaction again for two minutes, whatever the deadline.
             left = remaining()
             async with asyncio.timeout(TRANSACTION_SECONDS if left is None else left):
-                async with await self._connection.start_session() as session:
+                async with ended(await self._connection.start_session()) as session:
                     while True:
                         try:
                             return await session.with_transaction(body)
