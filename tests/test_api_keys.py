@@ -24,6 +24,7 @@ from tests.parts import line, robot, session, uid
 from tests.stack import Stack
 from tests.test_auth import SECRET, signed
 
+LIFETIME_SECONDS = 1
 ADA = Caller(
     sub="ada",
     tenant="acme",
@@ -51,9 +52,11 @@ def authenticator(stack: Stack, stored: StoredKeys, seconds: float = 30) -> Auth
     return authenticator_of(stack.settings.model_copy(update={"credential_cache_seconds": seconds}), stored)
 
 
-async def put(stored: StoredKeys, key: str, hashing: list[str]) -> NewKey:
-    """Import a key of Ada's."""
-    made = new_key(ADA, None, key, hashing)
+async def put(
+    stored: StoredKeys, key: str | None, hashing: list[str], lifetime: timedelta | None = None
+) -> NewKey:
+    """Import a key of Ada's, or make one."""
+    made = new_key(ADA, lifetime, key, hashing)
     await stored.add(made.document, made.older)
     return made
 
@@ -155,11 +158,12 @@ async def test_a_revocation_holds_when_the_answer_is_no_longer_kept(stack: Stack
 
 
 async def test_a_key_that_has_expired_is_told_so(stack: Stack, stored: StoredKeys) -> None:
-    _, key = add(stack, "--sub", "gus", "--expires-in", "2s")
+    hashing = stack.settings.secrets("api_key_secret")
+    made = await put(stored, None, hashing, timedelta(seconds=LIFETIME_SECONDS))
     keeping = authenticator(stack, stored)
-    assert await outcome(keeping, key) == "gus"
-    await asyncio.sleep(2)
-    assert await outcome(keeping, key) == EXPIRED
+    assert await outcome(keeping, made.key) == "ada"
+    await asyncio.sleep(LIFETIME_SECONDS)
+    assert await outcome(keeping, made.key) == EXPIRED
 
 
 def test_keys_are_listed_with_their_claims_and_times(stack: Stack) -> None:

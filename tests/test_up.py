@@ -30,6 +30,8 @@ ROLLCALL = [str(Path(sys.executable).with_name("rollcall"))]
 PORTS = {"ROLLCALL_REST_PORT": "REST", "ROLLCALL_GRPC_PORT": "gRPC", "ROLLCALL_MONGO_PORT": "MongoDB"}
 SECONDS = 60
 SECRET = "a shared secret that is long enough for HS256"
+ONE_WORKER = {"ROLLCALL_WORKERS": "1"}
+"""For tests that are not about the server's processes: two more would take a second of a core."""
 
 
 def free_ports() -> dict[str, str]:
@@ -218,7 +220,8 @@ def test_token_is_all_that_is_printed_and_opens_the_service(shared: Up) -> None:
 def test_operators_own_mongodb_and_secret_are_used(shared: Up, tmp_path: Path) -> None:
     uri = mongod.uri(int(shared.environment["ROLLCALL_MONGO_PORT"]))
     folder = tmp_path / "data"
-    with Up(folder, "--no-demo", ROLLCALL_MONGODB_URI=uri, ROLLCALL_JWT_SECRET=SECRET) as up:
+    settings = {"ROLLCALL_MONGODB_URI": uri, "ROLLCALL_JWT_SECRET": SECRET}
+    with Up(folder, "--no-demo", **settings, **ONE_WORKER) as up:
         calls = up.healthy().calls()
 
         assert get(calls[0])[0] == 200
@@ -317,11 +320,11 @@ def test_unusable_file_of_the_data_folder_is_named(tmp_path: Path) -> None:
 
 def test_data_and_secrets_survive_a_restart_on_other_ports(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    with Up(folder) as up:
+    with Up(folder, **ONE_WORKER) as up:
         before = items_on_every_path(up.healthy())
         secrets = [(folder / name).read_text() for name in ("jwt_secret", "page_token_keys")]
         up.stop()
-    with Up(folder, "--no-demo") as again:
+    with Up(folder, "--no-demo", **ONE_WORKER) as again:
         after = items_on_every_path(again.healthy())
         again.stop()
 
@@ -337,7 +340,7 @@ def test_data_survives_a_kill(tmp_path: Path) -> None:
         before = get(up.healthy().calls()[0])
         up.process.kill()
     wait_until(lambda: not processes(folder), "the end of the parts", 5)
-    with Up(folder, "--no-demo") as again:
+    with Up(folder, "--no-demo", **ONE_WORKER) as again:
         assert get(again.healthy().calls()[0]) == before
         again.stop()
 

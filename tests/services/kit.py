@@ -154,6 +154,7 @@ def serving(stack: Stack, **settings: object) -> Iterator[str]:
         "mongodb_database": stack.settings.mongodb_database,
         "jwt_secret": stack.settings.secret("jwt_secret"),
         "page_token_keys": "k" * 32,
+        "workers": 1,
     } | settings
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ROLLCALL_")}
     environment = kept | {f"ROLLCALL_{name.upper()}": str(value) for name, value in wanted.items()}
