@@ -272,7 +272,8 @@ each kind.
 ## `rollcall import` and BatchCreate
 
 Records a second on the clock, and microseconds of CPU a record: of the importing program, its start
-included, or of the server; and of mongod.
+included, or of the server; and of mongod. The two work side by side: with a core for each, the slower one
+sets the pace. What else runs takes from the records a second; the CPU columns hardly change.
 
 | | bytes a line | import, new: records/s | CPU | mongod | again: records/s | CPU | mongod | \
 BatchCreate: records/s | CPU | mongod |
