@@ -24,6 +24,7 @@ SECONDS = float(os.environ.get("ROLLCALL_TEST_SECONDS", "10"))
 CALLERS = 64
 TENANTS = 8
 CHANNELS = 4
+PAUSE_SECONDS = 0.2
 OWN_RECORDS = 12
 """How many records of its own a caller keeps, so that lists stay short."""
 
@@ -54,7 +55,14 @@ class Worker:
     async def call(self, request: Message) -> Any:
         self.calls[request.DESCRIPTOR.name] += 1
         method = kit.method_of(lambda service: kit.STUBS[service](self.channel), request)
-        return await method(request, metadata=self.who.metadata, timeout=20)
+        while True:
+            try:
+                return await method(request, metadata=self.who.metadata, timeout=20)
+            except grpc.aio.AioRpcError as error:
+                # Shed, as a slow machine must: the same again, since nothing was done.
+                if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+                    raise
+            await asyncio.sleep(self.dice.uniform(0, PAUSE_SECONDS))
 
     def record(self, resource: Resource) -> Any:
         by = {"created_by": kit.account(self.account)} if resource is kit.ROBOT_SESSION else {}
