@@ -9,10 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+import uvloop
+
 from tests.faults.watched import BLOCKED_SECONDS, Watchdog
 
+RUNS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+loops = pytest.mark.parametrize("loop", RUNS)
 
-def watch(status: Path, act: Callable[[], None]) -> dict[str, Any]:
+
+def watch(status: Path, act: Callable[[], None], loop: str) -> dict[str, Any]:
     """Return what is seen of a loop that waits, acts, and waits."""
 
     async def run() -> None:
@@ -24,7 +30,7 @@ def watch(status: Path, act: Callable[[], None]) -> dict[str, Any]:
         watchdogs.append(watchdog)
 
     watchdogs: list[Watchdog] = []
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread = threading.Thread(target=lambda: RUNS[loop](run()))
     thread.start()
     thread.join()
     watchdogs[0].join()
@@ -40,15 +46,18 @@ def work_in_c() -> None:
     hashlib.pbkdf2_hmac("sha256", b"", b"", 1_500_000)
 
 
-def test_a_loop_that_waits_is_not_blocked(tmp_path: Path) -> None:
-    assert watch(tmp_path / "status", lambda: None)["blocked"] < BLOCKED_SECONDS
+@loops
+def test_a_loop_that_waits_is_not_blocked(tmp_path: Path, loop: str) -> None:
+    assert watch(tmp_path / "status", lambda: None, loop)["blocked"] < BLOCKED_SECONDS
 
 
-def test_a_loop_that_stands_is_seen_and_where(tmp_path: Path) -> None:
-    seen = watch(tmp_path / "status", stand)
+@loops
+def test_a_loop_that_stands_is_seen_and_where(tmp_path: Path, loop: str) -> None:
+    seen = watch(tmp_path / "status", stand, loop)
     assert seen["blocked"] > BLOCKED_SECONDS
     assert Path(__file__).name in seen["where"]
 
 
-def test_a_loop_that_works_too_long_is_seen(tmp_path: Path) -> None:
-    assert watch(tmp_path / "status", work_in_c)["blocked"] > BLOCKED_SECONDS
+@loops
+def test_a_loop_that_works_too_long_is_seen(tmp_path: Path, loop: str) -> None:
+    assert watch(tmp_path / "status", work_in_c, loop)["blocked"] > BLOCKED_SECONDS

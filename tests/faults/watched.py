@@ -20,6 +20,7 @@ NAME = "mongo.test"
 TICK_SECONDS = 0.02
 BLOCKED_SECONDS = 0.25
 WRITE_SECONDS = 0.1
+IDLE_SECONDS = 0.001
 
 
 class Watchdog(threading.Thread):
@@ -65,7 +66,7 @@ class Watchdog(threading.Thread):
                 break
             frame = sys._current_frames().get(self._thread)  # noqa: SLF001 # there is no other way
             stack = traceback.extract_stack(frame)
-            if stack and stack[-1].filename.endswith("selectors.py"):
+            if stack and _waits(stack[-1].filename, work):
                 waited = 0.0  # It waits for the kernel, not for our code.
             elif waited > BLOCKED_SECONDS:
                 where = " < ".join(f"{place.filename}:{place.lineno}" for place in reversed(stack[-8:]))
@@ -76,6 +77,13 @@ class Watchdog(threading.Thread):
         new = self._status.with_suffix(".new")
         new.write_text(json.dumps({"blocked": self._blocked, "where": self._where, "tasks": self._tasks}))
         new.replace(self._status)
+
+
+def _waits(filename: str, work: float) -> bool:
+    """Return whether a loop waits, by the file that its thread is in: uvloop has none of its own."""
+    return filename.endswith("selectors.py") or (
+        filename.endswith("asyncio/runners.py") and work < IDLE_SECONDS
+    )
 
 
 def fail_to_resolve(unresolved: Path) -> None:
