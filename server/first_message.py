@@ -7,9 +7,9 @@ That comes after the decision to shed the call, which should cost as little as c
 
 import asyncio
 import contextlib
-import inspect
+import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, cast
 
 import grpc
@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from server.admission import Gate
 from server.calls import Context, abort, end, trailers
-from server.errors import DeadlineExceededError, InvalidArgumentError, OverloadedError, RollcallError
+from server.errors import InvalidArgumentError, OverloadedError, RollcallError
 from server.observability.metrics import MethodMetrics
 
 if TYPE_CHECKING:
@@ -28,14 +28,12 @@ MESSAGE_SECONDS = 60.0
 
 LOOK_SECONDS = 1.0
 
-_LATE = DeadlineExceededError()
+_LATE = InvalidArgumentError("request", f"must arrive within {MESSAGE_SECONDS:.0f} s")
 NO_MESSAGE = InvalidArgumentError("request", "must be a message of this method, its text UTF-8")
 
 
-class FirstMessage(grpc.aio.ServerInterceptor):
+class FirstMessage:
     """Reads the message of each call; `sheddable` are the services whose calls the gate may shed before."""
-
-    name = "message"
 
     def __init__(
         self, gate: Gate, sheddable: Collection[str], counted: Callable[[str], MethodMetrics]
@@ -45,27 +43,17 @@ class FirstMessage(grpc.aio.ServerInterceptor):
         self._counted = counted
         self._overloaded = OverloadedError(limit=gate.calls)
         self._overloaded_trailers = trailers(self._overloaded)
-        self._readers: dict[str, Handler] = {}
-        # In the order in which they came.
         self._waiting: dict[Context, float] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "Handler | None":
-        """Return the handler of a method as one that reads its message, None if there is no such method."""
-        method = handler_call_details.method
-        if method in self._readers:
-            return self._readers[method]
-        handler: Any = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
-            return cast("Handler | None", handler)
+    def reading(self, method: str, handler: "Handler") -> "Handler":
+        """Return the handler of a method as one that reads its message."""
+        if handler.request_streaming:
+            return handler
         shape = "unary_stream" if handler.response_streaming else "unary_unary"
         behavior = self._reading(method, getattr(handler, shape))
         changes = {shape: None, shape.replace("unary", "stream", 1): behavior, "request_streaming": True}
-        self._readers[method] = cast("Handler", handler._replace(**changes))
-        return self._readers[method]
+        return cast("Handler", cast("Any", handler)._replace(**changes))
 
     def _reading(self, method: str, behavior: Callable[..., Any]) -> Callable[..., Any]:
         metrics = self._counted(method)
@@ -97,11 +85,7 @@ class FirstMessage(grpc.aio.ServerInterceptor):
         async def call(_: object, context: Context) -> Any:
             return await behavior(await read(context), context)
 
-        async def stream(_: object, context: Context) -> AsyncIterator[Any]:
-            async for response in behavior(await read(context), context):
-                yield response
-
-        return stream if inspect.isasyncgenfunction(behavior) else call
+        return call
 
     async def follow(self) -> None:
         """End the calls whose messages have been waited for too long, for ever."""
@@ -109,7 +93,15 @@ class FirstMessage(grpc.aio.ServerInterceptor):
             await asyncio.sleep(LOOK_SECONDS)
             bound = time.monotonic() - MESSAGE_SECONDS
             for context in [context for context, since in self._waiting.items() if since < bound]:
-                # Not by a cancel: grpc would go on writing into the buffer of what no longer reads. The
-                # call's own task counts the end, and its caller may have gone.
-                with contextlib.suppress(grpc.aio.AbortError, grpc.aio.InternalError, grpc.aio.UsageError):
-                    await context.abort(_LATE.code, _LATE.message, trailers(_LATE))
+                self._waiting[context] = math.inf
+                # On its own: who does not read its answers either holds up nobody else's end.
+                task = asyncio.create_task(_end_late(context))
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+
+
+async def _end_late(context: Context) -> None:
+    # Not by a cancel: grpc would go on writing into the buffer of what no longer reads. The call's own
+    # task counts the end, and its caller may have gone.
+    with contextlib.suppress(grpc.aio.AbortError, grpc.aio.InternalError, grpc.aio.UsageError):
+        await context.abort(_LATE.code, _LATE.message, trailers(_LATE))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
     Handler = grpc.RpcMethodHandler[Any, Any]
+    Change = Callable[[str, Handler], Handler]
 
 Behavior = Callable[..., Any]
 Around = Callable[[str, Behavior], Behavior]
@@ -48,19 +49,22 @@ def counting(
 
 def chain(
     counted: Callable[[str], MethodMetrics], first_message: FirstMessage, tracer: "Tracer | None" = None
-) -> "tuple[Interceptor | FirstMessage, ...]":
+) -> tuple["Interceptor", ...]:
     """Return the server's interceptors; there is none for traces without a tracer."""
 
     def observing(method: str) -> Within:
         return partial(_Observed, method, counted(method), is_health=method.startswith("/grpc.health."))
 
-    mask = Interceptor("mask", _masked_coroutine, _masked_generator)
-    traced = () if tracer is None else (_around("trace", _spanning(tracer)),)
-    return (mask, first_message, *traced, _around("observe", observing))
+    return (
+        Interceptor("mask", _wrapped(_masked_coroutine, _masked_generator)),
+        Interceptor("message", first_message.reading),
+        *(() if tracer is None else (Interceptor("trace", _around(_spanning(tracer))),)),
+        Interceptor("observe", _around(observing)),
+    )
 
 
-def _around(name: str, within: Callable[[str], Within | None]) -> "Interceptor":
-    """Return an interceptor that runs the calls of a method in a block; None: as they are."""
+def _around(within: Callable[[str], Within | None]) -> "Change":
+    """Return what runs the calls of a method in a block; None: as they are."""
 
     def coroutine(method: str, behavior: Behavior) -> Behavior:
         block = within(method)
@@ -70,7 +74,23 @@ def _around(name: str, within: Callable[[str], Within | None]) -> "Interceptor":
         block = within(method)
         return behavior if block is None else _generator_within(block, behavior)
 
-    return Interceptor(name, coroutine, generator)
+    return _wrapped(coroutine, generator)
+
+
+def _wrapped(around_coroutine: Around, around_generator: Around) -> "Change":
+    """Return what wraps the function that answers a method: a coroutine's or an asynchronous generator's."""
+
+    def change(method: str, handler: "Handler") -> "Handler":
+        def wrap(behavior: Behavior) -> Behavior:
+            is_generator = inspect.isasyncgenfunction(behavior)
+            return (around_generator if is_generator else around_coroutine)(method, behavior)
+
+        changes = {
+            shape: wrap(behavior) for shape in _SHAPES if (behavior := getattr(handler, shape)) is not None
+        }
+        return cast("Handler", cast("Any", handler)._replace(**changes))
+
+    return change
 
 
 def _spanning(tracer: "Tracer") -> Callable[[str], Within | None]:
@@ -83,38 +103,27 @@ def _spanning(tracer: "Tracer") -> Callable[[str], Within | None]:
 
 
 class Interceptor(grpc.aio.ServerInterceptor):
-    """Wraps what answers each RPC, once: coroutine functions and asynchronous generator functions."""
+    """Makes the handler of each method into another, once."""
 
-    def __init__(self, name: str, around_coroutine: Around, around_generator: Around) -> None:
+    def __init__(self, name: str, change: "Change") -> None:
         self.name = name
-        self._around_coroutine = around_coroutine
-        self._around_generator = around_generator
-        self._wrapped: dict[str, Handler] = {}
+        self._change = change
+        self._changed: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable["Handler | None"]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        """Return the wrapped handler of a method, None if there is no such method."""
+        """Return the changed handler of a method, None if there is no such method."""
         method = handler_call_details.method
-        if method in self._wrapped:
-            return self._wrapped[method]
-        handler: Any = await continuation(handler_call_details)
+        if method in self._changed:
+            return self._changed[method]
+        handler = await continuation(handler_call_details)
         if handler is None:  # Callers can invent any number of methods that are not there.
             return None
-        changes = {
-            shape: self._wrap(method, behavior)
-            for shape in _SHAPES
-            if (behavior := getattr(handler, shape)) is not None
-        }
-        self._wrapped[method] = cast("Handler", handler._replace(**changes))
-        return self._wrapped[method]
-
-    def _wrap(self, method: str, behavior: Behavior) -> Behavior:
-        if inspect.isasyncgenfunction(behavior):
-            return self._around_generator(method, behavior)
-        return self._around_coroutine(method, behavior)
+        self._changed[method] = self._change(method, handler)
+        return self._changed[method]
 
 
 def _masked_coroutine(_: str, behavior: Behavior) -> Behavior:
