@@ -200,7 +200,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     log.info("listening on %s", address)
 
     async def ready() -> None:
-        await _make_indexes(connection)
+        await _make_indexes(settings)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
     def measure_store(pool: StorePool) -> None:
@@ -270,10 +270,10 @@ def _capacity(settings: Settings) -> Capacity:
     return Capacity(settings.max_calls, settings.max_waiting, settings.wait_seconds, stream_bytes)
 
 
-async def _make_indexes(connection: driver.Connection) -> None:
+async def _make_indexes(settings: Settings) -> None:
     while True:
         try:
-            await indexes.make(connection.database, KINDS)
+            await indexes.make_for(settings, KINDS)
         except RollcallError as error:
             log.warning("waiting for MongoDB: %s", error.message)
         except Exception:

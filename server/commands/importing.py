@@ -77,7 +77,7 @@ async def _import(
 ) -> None:
     connection = driver.connect(settings)
     try:
-        await indexes.make(connection.database, KINDS)
+        await indexes.make_for(settings, KINDS)
         await import_lines(Writes(connection), IMPORTABLE, lines, refuse, report)
     finally:
         await connection.close()

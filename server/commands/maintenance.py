@@ -50,7 +50,7 @@ def migrate(settings: Settings) -> int:
     async def run() -> int:
         connection = driver.connect(settings)
         try:
-            await indexes.make(connection.database, KINDS)
+            await indexes.make_for(settings, KINDS)
             writes = Writes(connection)
             with bar(MofNCompleteColumn()) as progress:
                 return sum([await _migrate_kind(writes, kind, progress) for kind in KINDS])

@@ -7,6 +7,8 @@ from pymongo import IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 
 from server.records.kind import EXPIRY, Document, Kind
+from server.settings import Settings
+from server.store import driver
 from server.store.failures import translated
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
@@ -14,6 +16,18 @@ from server.store.writes import REQUESTS
 REQUEST_SECONDS = 24 * 3600
 BUILD_SECONDS = 24 * 3600
 """How long, at most, MongoDB may build an index: not as short as a request."""
+
+
+async def make_for(settings: Settings, kinds: Iterable[Kind]) -> None:
+    """Create every index that is not there, in the database of these settings, whichever driver they name.
+
+    PyMongo's client ends when it is cancelled; motor works in threads, for which the end of a process waits.
+    """
+    connection = driver.connect(settings.model_copy(update={"mongodb_driver": "pymongo"}))
+    try:
+        await make(connection.database, kinds)
+    finally:
+        await connection.close()
 
 
 async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None:

@@ -189,32 +189,6 @@ async def check_counts(store: Store, *accounts: str) -> None:
 # --- indexes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", DRIVERS)
-async def test_an_index_may_take_longer_than_a_request(name: str, stack: Stack) -> None:
-    database = f"test_{uuid.uuid4().hex[:20]}"
-    changes = {"mongodb_driver": name, "mongodb_database": database, "request_seconds": 0.5}
-    connection = driver.connect(stack.settings.model_copy(update=changes))
-    sessions = connection.database[session.KIND.collection]
-    try:
-        for start in range(0, 60_000, 2000):
-            await sessions.insert_many(
-                [
-                    {
-                        "_id": number,
-                        "owner": 1,
-                        "created": f"{number * 7919 % 60_000}",
-                        "terms": ["a", "b", number],
-                    }
-                    for number in range(start, start + 2000)
-                ]
-            )
-        await indexes.make(connection.database, [session.KIND])
-        assert len(await sessions.index_information()) == 1 + len(session.KIND.indexes)
-    finally:
-        await connection.database.client.drop_database(database)
-        await connection.close()
-
-
 # --- create and get --------------------------------------------------------------------------------
 
 

@@ -133,7 +133,7 @@ async def _target(settings: Settings | None) -> AsyncIterator[Target]:
         return
     connection = driver.connect(settings)
     try:
-        await indexes.make(connection.database, KINDS)
+        await indexes.make_for(settings, KINDS)
         yield Store(connection)
     finally:
         await connection.close()
