@@ -80,7 +80,9 @@ def _text(schema: Schema) -> str:
 
 
 def _range(schema: Schema) -> str:
-    least, above, most = (schema.get(key) for key in ("minimum", "exclusiveMinimum", "maximum"))
+    # Older versions of pydantic print the whole bounds of a float as floats.
+    keys = ("minimum", "exclusiveMinimum", "maximum")
+    least, above, most = (f"{schema[key]:.15g}" if key in schema else None for key in keys)
     bounds = []
     if least is not None:
         bounds.append(f"from {least}")

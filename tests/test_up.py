@@ -265,6 +265,34 @@ def test_signal_during_start_leaves_no_process(moment: str, number: signal.Signa
     assert up.err.read_text() == ""
 
 
+IMPORTING = """
+from server.embedded.signals import Interrupted, Signals
+
+signals = Signals()
+with signals.interrupting():
+    import asked_to_stop
+print("imported")
+try:
+    signals.check()
+except Interrupted:
+    print("stopped")
+"""
+
+
+def test_signal_during_an_import_is_noticed_after_it(tmp_path: Path) -> None:
+    """Raised within, it may come into a callback of Python's own, which prints it and forgets it."""
+    (tmp_path / "asked_to_stop.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.stdout, done.stderr) == ("imported\nstopped\n", "")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_further_signals_while_stopping_leave_no_process(number: signal.Signals, tmp_path: Path) -> None:
     folder = tmp_path / "data"

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from tests.parts import wait_until
 from tests.stack import ROLLCALL, Stack, running_stack
 
 WORKERS = 3
@@ -42,11 +43,15 @@ def await_workers(stack: Stack, gone: int) -> None:
         time.sleep(0.05)
 
 
+def listens(worker: psutil.Process) -> set[int]:
+    return {c.laddr[1] for c in worker.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+
+
 def test_every_worker_takes_calls(several: Stack) -> None:
     assert len(workers(several)) == WORKERS
-    for worker in workers(several):
-        ports = {c.laddr[1] for c in worker.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-        assert ports == {several.settings.grpc_port}
+    # The service is up with the first of them.
+    wait_until(lambda: all(map(listens, workers(several))))
+    assert [listens(worker) for worker in workers(several)] == [{several.settings.grpc_port}] * WORKERS
 
 
 def test_a_worker_that_dies_is_replaced_and_callers_of_envoy_see_nothing(several: Stack) -> None:

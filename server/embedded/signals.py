@@ -25,9 +25,9 @@ class Signals:
         for number in self._numbers:
             signal.signal(number, self._ask)
 
-    def _ask(self, _: int, __: FrameType | None) -> None:
+    def _ask(self, _: int, frame: FrameType | None) -> None:
         first, self._asked = not self._asked, True
-        if first and self._raises:
+        if first and self._raises and not _is_importing(frame):
             raise Interrupted
 
     def check(self) -> None:
@@ -37,7 +37,10 @@ class Signals:
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Let a signal interrupt the work in this context, which must not start children."""
+        """Let a signal interrupt the work in this context, which must not start children.
+
+        While that imports something, it is left to the next `check`: Python's own callbacks would swallow it.
+        """
         self._raises = True
         try:
             self.check()
@@ -49,3 +52,11 @@ class Signals:
         """Ignore them until the process ends: Python's own end would restore their defaults."""
         for number in self._numbers:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
