@@ -3,11 +3,13 @@
 import contextlib
 from collections.abc import Iterator
 
+import grpc
 import pytest
+from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from tests.edge.documented import PATHS, ask
 from tests.edge.http2 import Http2, data
-from tests.edge.proxies import Edge, shipped
+from tests.edge.proxies import ROOT, Edge, shipped
 from tests.edge.test_grpc_frames import LIST, OK, called, message
 from tests.parts import wait_until
 
@@ -15,6 +17,8 @@ STREAMS = 250
 """About as many as a connection may have."""
 NATIVE = (("content-type", "application/grpc"), ("te", "trailers"))
 WATCH = "/grpc.health.v1.Health/Watch"
+CONFIG = (ROOT / "generated/rollcall/v1/service_config.json").read_text()
+SECONDS = 20
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 UNFINISHED = {
@@ -63,3 +67,17 @@ def test_watches_keep_nothing_out_but_watches(served: Edge, path: str, ends: boo
     with held(served, path, message(), number + STREAMS, ends=ends):
         wait_until(lambda: served.stat("cluster.watches.upstream_rq_active") >= number)
         expect_answers(served)
+
+
+def test_a_new_client_with_the_shipped_config_is_served_while_watches_are_held(served: Edge) -> None:
+    number = bound("watches")
+    options = [("grpc.service_config", CONFIG), ("grpc.use_local_subchannel_pool", 1)]
+    with held(served, WATCH, message(), number + STREAMS, ends=True):
+        wait_until(lambda: served.stat("cluster.watches.upstream_rq_active") >= number)
+        refused = served.stat("cluster.watches.upstream_rq_active_overflow")
+        with grpc.insecure_channel(f"127.0.0.1:{served.port}", options) as channel:
+            answer = session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+                session_pb2.ListSessionsRequest(), metadata=[served.authorization()], timeout=SECONDS
+            )
+        assert answer.sessions
+        assert served.stat("cluster.watches.upstream_rq_active_overflow") > refused, "it has not watched"
