@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 
 class Stop:
@@ -21,7 +20,7 @@ class Stop:
         (self.hurried if self.asked.is_set() else self.asked).set()
 
 
-async def within(seconds: float, wait: Coroutine[Any, Any, object]) -> None:
+async def within(seconds: float, wait: Awaitable[object]) -> None:
     """Wait, but no longer than so many seconds."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(wait, seconds)

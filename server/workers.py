@@ -14,6 +14,7 @@ from server.observability import activity, metrics
 from server.settings import PREFIX, Settings, SettingsError
 from server.sources import environment_of
 from server.stopping import Stop, within
+from server.worker_output import LAST_SECONDS, Output
 
 GRACE_SECONDS = 10.0
 """How long a worker may take to stop after its drain before it is killed; longer than its calls may."""
@@ -21,8 +22,6 @@ STEADY_SECONDS = 10.0
 """A worker that lived this long is replaced at once, others after a pause."""
 PAUSE_SECONDS = 1.0
 USAGE_STATUS = 2
-REFUSAL = b"rollcall: "
-_CHUNK = 1 << 16
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +37,14 @@ async def supervise(settings: Settings) -> None:
     worker refuses its settings.
     """
     stop = Stop()
-    with _reserved(settings), activity.shared(), metrics.served(settings, for_workers=True) as crew:
-        refusals = set[bytes]()
+    with (
+        _reserved(settings),
+        activity.shared(),
+        metrics.served(settings, for_workers=True) as crew,
+        Output() as output,
+    ):
         workers = [
-            asyncio.create_task(_keep(number, stop, settings, crew, refusals))
+            asyncio.create_task(_keep(number, stop, settings, crew, output))
             for number in range(settings.workers)
         ]
         try:
@@ -70,20 +73,22 @@ def _reserved(settings: Settings) -> Iterator[None]:
         yield
 
 
-async def _keep(
-    number: int, stop: Stop, settings: Settings, crew: metrics.Workers, refusals: set[bytes]
-) -> None:
+async def _keep(number: int, stop: Stop, settings: Settings, crew: metrics.Workers, output: Output) -> None:
     while not stop.asked.is_set():
         started = time.monotonic()
         process = await _start(settings)
         crew.alive += 1
-        ended = asyncio.create_task(_end(process, refusals))
+        assert process.stderr is not None  # noqa: S101 # `_start` makes the pipe
+        passed_on = asyncio.create_task(output.pass_on(process.stderr))
+        ended = asyncio.create_task(process.wait())
         stopping = asyncio.create_task(stop.asked.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not ended.done():
             await _stop(process, ended, stop.hurried, settings.drain_seconds)
+            await within(LAST_SECONDS, passed_on)
             return
+        await within(LAST_SECONDS, passed_on)
         crew.alive -= 1
         crew.restarts += 1
         metrics.worker_ended(process.pid)
@@ -111,22 +116,9 @@ async def _start(settings: Settings) -> asyncio.subprocess.Process:
     )
 
 
-async def _end(process: asyncio.subprocess.Process, refusals: set[bytes]) -> None:
-    """Pass on what a worker says on stderr until it has ended; what all of them refuse, once."""
-    assert process.stderr is not None  # noqa: S101 # `_start` makes the pipe
-    while said := await process.stderr.read(_CHUNK):
-        if said in refusals:
-            continue
-        if said.startswith(REFUSAL):
-            refusals.add(said)
-        sys.stderr.buffer.write(said)
-        sys.stderr.buffer.flush()
-    await process.wait()
-
-
 async def _stop(
     process: asyncio.subprocess.Process,
-    ended: asyncio.Task[None],
+    ended: asyncio.Task[int],
     hurried: asyncio.Event,
     drain_seconds: float,
 ) -> None:

@@ -1,5 +1,6 @@
 """The pages for people: what is served, and what a person sees in a browser."""
 
+import base64
 import gzip
 import json
 import re
@@ -9,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import jwt
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
@@ -329,6 +331,58 @@ def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stac
             browser.await_text("#refusal[role=alert]", message)
             assert browser.driver.execute_script(STORED) == '[{},{},""]'
             assert browser.driver.switch_to.active_element == browser.one("#token")
+            browser.check(refused=401)
+
+
+@in_chromium
+def test_console_sends_no_token_that_is_none_and_does_not_keep_it(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        for bad in ("caf\u00e9", "\u2026abc"):
+            browser.one("#token").send_keys(bad, Keys.ENTER)
+            browser.await_text("#refusal[role=alert]", "This is not a valid token")
+            assert browser.driver.execute_script(STORED) == '[{},{},""]'
+            assert browser.driver.switch_to.active_element == browser.one("#token")
+        browser.check()
+        assert not [url for url in browser.asked if "/v1/" in url]
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        assert browser.one("#refusal, #caller").text.startswith(USER)
+
+
+@in_chromium
+def test_console_takes_a_token_that_ends_after_the_last_date(loaded: Stack, tmp_path: Path) -> None:
+    secret = loaded.settings.secret("jwt_secret")
+    assert secret
+    claims = jwt.decode(token(loaded), options={"verify_signature": False})
+    endless = jwt.encode(claims | {"exp": 9_999_999_999_999}, secret, "HS256")
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(endless, Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        assert browser.one("#caller").text == USER
+        browser.check()
+
+
+CLAIMS = (
+    "null",
+    "7",
+    '"text"',
+    "[]",
+    '{"sub": {"toString": 1}, "developer_id": {"a": 1}, "exp": "soon"}',
+    "{",
+)
+
+
+@in_chromium
+def test_console_hears_the_refusal_of_a_token_with_any_claims(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        for claims in CLAIMS:
+            bad = f"e30.{base64.urlsafe_b64encode(claims.encode()).decode().rstrip('=')}.e30"
+            browser.open("/")
+            browser.one("#token").send_keys(bad, Keys.ENTER)
+            browser.await_text("#refusal[role=alert]", loaded.get("/v1/sessions", bad).json()["message"])
+            assert browser.driver.execute_script(STORED) == '[{},{},""]', claims
             browser.check(refused=401)
 
 

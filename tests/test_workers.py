@@ -1,5 +1,7 @@
 """Worker processes: one port, one service."""
 
+import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -11,9 +13,11 @@ import grpc
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from rollcall.v1 import session_pb2, session_pb2_grpc
 
+from server.sources import environment_of
 from tests.parts import wait_until
-from tests.stack import ROLLCALL, Stack, running_stack
+from tests.stack import ROLLCALL, Stack, free_port, running_stack
 
 WORKERS = 3
 
@@ -89,6 +93,70 @@ def test_settings_that_no_worker_can_use_stop_the_start(stack: Stack) -> None:
     done = subprocess.run([ROLLCALL, "serve"], env=environment, capture_output=True, check=False, timeout=30)
     assert done.returncode == 2
     assert done.stderr.decode().count("ROLLCALL_JWT_SECRET, ") == 1, "each worker says it"
+
+
+@contextlib.contextmanager
+def two_workers(stack: Stack, stderr: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run two workers, and nobody reads the pipe of their stdout."""
+    port = free_port()
+    environment = environment_of(stack.settings.given()) | {
+        "ROLLCALL_GRPC_PORT": str(port),
+        "ROLLCALL_METRICS_PORT": "0",
+        "ROLLCALL_WORKERS": "2",
+    }
+    with subprocess.Popen(
+        [ROLLCALL, "serve"], env=stack.environment | environment, stdout=subprocess.PIPE, stderr=stderr
+    ) as process:
+        try:
+            wait_until(lambda: len([worker for worker in serve(process) if listening(worker)]) == 2)
+            yield f"127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
+def serve(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children()
+
+
+def listening(worker: psutil.Process) -> bool:
+    return any(c.status == psutil.CONN_LISTEN for c in worker.net_connections("tcp"))
+
+
+def call(address: str, token: str) -> None:
+    with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        session_pb2_grpc.SessionServiceStub(channel).ListSessions(
+            session_pb2.ListSessionsRequest(), metadata=(("authorization", f"Bearer {token}"),), timeout=10
+        )
+
+
+def expect_all_as_before(address: str, process: subprocess.Popen[bytes], token: str) -> None:
+    """Calls are answered, by the same workers as before, and all end at SIGTERM."""
+    before = serve(process)
+    for _ in range(20):
+        call(address, token)
+    assert serve(process) == before
+    process.terminate()
+    assert process.wait(30) == 0
+    assert not any(worker.is_running() for worker in before)
+
+
+def test_workers_go_on_when_nobody_reads_what_they_say(stack: Stack) -> None:
+    # As of `rollcall serve 2>&1 | reader`.
+    with two_workers(stack, stderr=subprocess.STDOUT) as (address, process):
+        assert process.stdout
+        process.stdout.close()
+        expect_all_as_before(address, process, stack.token("ada"))
+
+
+def test_workers_go_on_when_the_reader_of_their_stderr_stalls(stack: Stack) -> None:
+    with two_workers(stack, stderr=subprocess.PIPE) as (address, process):
+        assert process.stdout
+        process.stdout.close()
+        with Path(f"/proc/{process.pid}/fd/2").open("wb", buffering=0) as pipe:
+            os.set_blocking(pipe.fileno(), False)
+            while pipe.write(bytes(4096)):
+                pass
+        expect_all_as_before(address, process, stack.token("ada"))
 
 
 def test_workers_die_with_their_supervisor(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Logs: JSON lines on stdout, of our own and of the libraries'."""
 
+import contextlib
 import logging
 import sys
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
@@ -12,6 +13,19 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 def _serialized(event: Any, **_: Any) -> bytes:
     return orjson.dumps(event, default=str)
+
+
+class _Lines:
+    """Writes lines to a stream; one whose reader has gone loses them, and fails no call for it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = structlog.BytesLogger(stream)
+
+    def msg(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.msg(line)
+
+    debug = info = warning = error = critical = msg
 
 
 _SHARED: tuple[Any, ...] = (
@@ -34,7 +48,7 @@ def configure(level: str, *, traced: bool = False) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=_serialized)],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.BytesLoggerFactory(sys.stdout.buffer),
+        logger_factory=lambda *_: _Lines(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     # The libraries', and ours where a call is not at stake, come through the standard library.

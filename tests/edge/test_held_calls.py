@@ -77,7 +77,7 @@ def test_a_new_client_with_the_shipped_config_is_served_while_watches_are_held(s
         refused = served.stat("cluster.watches.upstream_rq_active_overflow")
         with grpc.insecure_channel(f"127.0.0.1:{served.port}", options) as channel:
             answer = session_pb2_grpc.SessionServiceStub(channel).ListSessions(
-                session_pb2.ListSessionsRequest(), metadata=[served.authorization()], timeout=SECONDS
+                session_pb2.ListSessionsRequest(), metadata=(served.authorization(),), timeout=SECONDS
             )
         assert answer.sessions
         assert served.stat("cluster.watches.upstream_rq_active_overflow") > refused, "it has not watched"

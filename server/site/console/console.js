@@ -219,7 +219,7 @@ function claims() {
   const middle = token().split(".")[1] ?? "";
   try {
     const bytes = Uint8Array.from(atob(middle.replace(/-/g, "+").replace(/_/g, "/")), (each) => each.charCodeAt(0));
-    return JSON.parse(new TextDecoder().decode(bytes));
+    return JSON.parse(new TextDecoder().decode(bytes)) ?? {};
   } catch {
     return {};
   }
@@ -227,11 +227,13 @@ function claims() {
 
 function introduce() {
   const { sub, developer_id: tenant, exp } = claims();
+  // A number may still be no date: those of JavaScript end in the year 275760.
+  const end = new Date(typeof exp === "number" ? exp * 1000 : NaN);
   const name = document.createElement("b");
-  name.textContent = sub ?? "Your API key";
+  name.textContent = sub ? shown(sub) : "Your API key";
   const rest = [
-    tenant && tenant !== sub && ` of ${tenant}`,
-    Number.isFinite(exp) && `, until ${until(new Date(exp * 1000))}`,
+    tenant && tenant !== sub && ` of ${shown(tenant)}`,
+    Number.isFinite(end.getTime()) && `, until ${until(end)}`,
   ].filter(Boolean).join("");
   one("#caller").replaceChildren(name, rest);
 }
@@ -260,6 +262,11 @@ one("#who").addEventListener("submit", (event) => {
   const given = one("#token").value.trim();
   one("#token").value = "";
   if (!given) return;
+  // No header takes what is beyond Latin-1, and no credential has what is beyond ASCII.
+  if (!/^[\x20-\x7e]+$/.test(given)) {
+    forget("This is not a valid token: it has characters that no token has.");
+    return;
+  }
   sessionStorage.setItem("rollcall.token", given);
   start();
   one("#search").focus({ preventScroll: true });
