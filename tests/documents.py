@@ -12,6 +12,7 @@ from tests.stack import Stack
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 SECONDS = 60
+WIDTH = 124
 
 _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)]+)\)")
@@ -42,6 +43,12 @@ def run(command: list[str], environment: Mapping[str, str], stdin: str = "", fol
     )
     assert ran.returncode == 0, ran.stderr + ran.stdout
     return ran.stdout or ran.stderr
+
+
+def long_lines(document: str) -> list[str]:
+    """Return the lines of prose that are not wrapped."""
+    lines = _BLOCK.sub("", document).splitlines()
+    return [line for line in lines if len(line) > WIDTH and not line.startswith("|")]
 
 
 def make_targets(document: str) -> set[str]:

@@ -13,8 +13,10 @@ import pytest
 
 from server.auth import jwks as signing
 from server.auth.authenticator import authenticator_of
-from server.auth.jwks import keys_of, load_jwks, read_jwks
+from server.auth.jwks import Jwks, keys_of, load_jwks, read_jwks
+from server.errors import IssuerUnavailableError, UnauthenticatedError
 from server.settings import Settings, SettingsError
+from tests.faults.waiting import until
 from tests.test_auth import jwks, signed
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n"
@@ -91,29 +93,61 @@ async def test_no_keys_come_from_an_answer_that(
         await read_jwks(url)
 
 
+async def until_due(begun: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait until keys that were read since `begun` are looked at again, beside the calls."""
+    await asyncio.sleep(SECONDS)
+    monkeypatch.setattr(signing, "REFRESH_SECONDS", (time.monotonic() - begun) / 1.5)
+
+
 async def test_an_issuer_that_has_become_slow_holds_up_no_token_of_a_known_key(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(signing, "REFRESH_SECONDS", SECONDS)
     monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", 60)
-    slow = threading.Event()
+    slow, over = threading.Event(), threading.Event()
 
     def serve(connection: socket.socket) -> None:
         if slow.is_set():
-            connection.recv(1)  # Until its client goes.
+            over.wait(60)
         else:
             whole(connection)
 
     with issuer(serve) as url:
-        authenticator = authenticator_of(Settings(jwks=url))
+        authenticator, begun = authenticator_of(Settings(jwks=url)), time.monotonic()
         await authenticator.verify(signed("RS256"))
         slow.set()
-        await asyncio.sleep(SECONDS * 1.2)
+        await until_due(begun, monkeypatch)
         async with asyncio.timeout(30):
             assert (await authenticator.verify(signed("RS256", sub="bo"))).sub == "bo"
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
-            if "Jwks._refresh" in repr(task):
-                task.cancel()
+        over.set()
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+
+
+async def test_an_issuer_that_has_never_answered_is_asked_again_and_no_task_fails(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with issuer(failing) as url:
+        keys, begun = Jwks(url), time.monotonic()
+        with pytest.raises(IssuerUnavailableError):
+            await keys.find(signed("RS256"))
+        await until_due(begun, monkeypatch)
+        with pytest.raises(IssuerUnavailableError):
+            await keys.find(signed("RS256"))
+        (look,) = asyncio.all_tasks() - {asyncio.current_task()}
+        await look
+    assert caplog.text.count("the keys stay as they were") == 2
+
+
+async def test_a_look_beside_the_calls_that_fails_unexpectedly_is_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with issuer(whole) as url:
+        keys, begun = Jwks(url), time.monotonic()
+        await keys.find(signed("RS256"))
+        monkeypatch.delattr(signing, "FETCH_TIMEOUT_SECONDS")
+        await until_due(begun, monkeypatch)
+        await keys.find(signed("RS256"))
+        await until(lambda: "could not look at the keys" in caplog.text)
+    assert "NameError" in caplog.text
 
 
 async def test_keys_that_were_not_looked_at_for_long_are_looked_at_first(
@@ -140,6 +174,7 @@ STRANGE = {
     "is nothing": "null",
     "has keys that are no list": '{"keys": {"a": 1}}',
     "has a list of algorithms": json.dumps({"keys": [jwks("RS256")["keys"][0] | {"alg": ["RS256"]}]}),
+    "has keys that encrypt": json.dumps({"keys": [jwks("RS256")["keys"][0] | {"use": "enc"}]}),
     "has keys that are none": '{"keys": [null, 1, ["a"], {}, {"kty": 5}, {"kty": "RSA", "n": 5, "e": []}]}',
 }
 
@@ -150,6 +185,26 @@ def test_no_keys_come_from_a_document_that(text: str, tmp_path: Path) -> None:
     path.write_text(text)
     with pytest.raises(SettingsError, match="ROLLCALL_JWKS"):
         load_jwks(path)
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE)
+async def test_the_keys_stay_as_they_were_where_a_document(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signing, "REFETCH_FLOOR_SECONDS", 0)
+    bodies = [json.dumps(jwks("RS256")).encode(), text.encode()]
+
+    def serve(connection: socket.socket) -> None:
+        body = bodies.pop(0)
+        connection.sendall(HEAD % len(body) + body)
+
+    with issuer(serve) as url:
+        authenticator = authenticator_of(Settings(jwks=url))
+        await authenticator.verify(signed("RS256"))
+        with pytest.raises(UnauthenticatedError):
+            await authenticator.verify(signed("ES256"))
+        assert not bodies
+        assert (await authenticator.verify(signed("RS256", sub="bo"))).sub == "bo"
 
 
 @pytest.mark.parametrize("change", [{"kid": ["a"]}, {"use": ["sig"]}])

@@ -25,7 +25,7 @@ from deploy.reference.errors import HEADER, details, raised, rows
 from server.app import SERVICES
 from server.settings import PREFIX, Settings
 from tests.browser import SIZES, THEMES, chromium, in_chromium
-from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, make_targets, run
+from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, long_lines, make_targets, run
 from tests.stack import Stack, free_port, running_stack
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
@@ -302,6 +302,24 @@ def test_make_targets() -> None:
 @pytest.mark.parametrize("name", [*DOCUMENTS, "deploy/README.md"])
 def test_links_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_prose_is_wrapped(name: str) -> None:
+    assert long_lines(DOCUMENTS[name]) == []
+
+
+def test_what_the_bench_says_of_first_pages_is_in_its_table() -> None:
+    costs, floors = list[float](), list[float]()
+    for line in (ROOT / "bench/GROWTH.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if "first page" in line and "the floor" not in line:
+            costs.append(float(cells[2]))
+        elif "the floor" in line:
+            floors.append(float(cells[4]))
+    text = (ROOT / "bench/README.md").read_text()
+    assert f"A first page costs {min(costs):.2f} to {max(costs):.2f} ms in all." in text
+    assert f"take {min(floors):.0f} to {max(floors):.0f} times that" in text
 
 
 def test_every_documented_path_and_service_is_described() -> None:

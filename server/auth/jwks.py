@@ -83,9 +83,15 @@ class Jwks:
 
     def _refresh_meanwhile(self) -> None:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._refresh(REFRESH_SECONDS))
+            self._refreshing = asyncio.create_task(self._look(REFRESH_SECONDS))
+            self._refreshing.add_done_callback(_report)
 
     async def _refresh(self, floor: float) -> None:
+        await self._look(floor)
+        if not self._keys:
+            raise IssuerUnavailableError
+
+    async def _look(self, floor: float) -> None:
         async with self._lock:
             if time.monotonic() - self._looked >= floor:
                 self._looked = time.monotonic()
@@ -93,8 +99,12 @@ class Jwks:
                     self._keys = await read_jwks(self._source)
                 except SettingsError as error:
                     log.warning("%s; the keys stay as they were", error)
-        if not self._keys:
-            raise IssuerUnavailableError
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    # Nobody awaits it: what it did not expect is told here.
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("could not look at the keys", exc_info=error)
 
 
 async def read_jwks(source: str) -> dict[str, jwt.PyJWK]:
@@ -136,7 +146,10 @@ def _keys_in(source: str | Path, text: bytes) -> dict[str, jwt.PyJWK]:
         found = jwt.PyJWKSet.from_dict(json.loads(text)).keys
     except (ValueError, AttributeError, TypeError, RecursionError, jwt.PyJWTError) as error:
         raise _unreadable(source, error) from None
-    return {key.key_id or "": key for key in found if _is_usable(key)}
+    keys = {key.key_id or "": key for key in found if _is_usable(key)}
+    if not keys:
+        raise SettingsError(f"ROLLCALL_JWKS: {source}: has no key that verifies tokens")
+    return keys
 
 
 def _is_usable(key: jwt.PyJWK) -> bool:

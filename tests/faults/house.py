@@ -161,6 +161,18 @@ async def running_store(folder: Path, *options: str) -> AsyncIterator[Store]:
 
 
 @contextlib.asynccontextmanager
+async def two_servers(folder: Path, **settings: object) -> AsyncIterator[tuple[Server, Server]]:
+    """Run two servers of one store."""
+    folders = [folder / "first", folder / "second"]
+    for each in folders:
+        each.mkdir()
+    async with running_store(folder) as store:
+        first, second = (Server(each, store.uri, **settings) for each in folders)
+        async with first.serving(), second.serving():
+            yield first, second
+
+
+@contextlib.asynccontextmanager
 async def running_envoy(
     folder: Path, servers: Sequence[Server | FaultProxy]
 ) -> AsyncIterator[tuple[Process, int]]:

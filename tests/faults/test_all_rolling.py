@@ -7,7 +7,7 @@ from pathlib import Path
 from server.settings import Settings
 from tests.faults.checker import Checker
 from tests.faults.fronts import rest_at, stub_at
-from tests.faults.house import Server, running_envoy, running_store
+from tests.faults.house import running_envoy, two_servers
 from tests.faults.trial import rowed
 
 PAUSE_SECONDS = 2.0
@@ -19,26 +19,20 @@ ROUNDS = 2
 
 
 async def test_a_rolling_restart_fails_no_request(tmp_path: Path) -> None:
-    folders = [tmp_path / "first", tmp_path / "second"]
-    for folder in folders:
-        folder.mkdir()
-    async with running_store(tmp_path) as store:
-        first, second = (Server(folder, store.uri, **LIMITS) for folder in folders)
-        async with (
-            first.serving(),
-            second.serving(),
-            running_envoy(tmp_path, [first, second]) as (_, port),
-            rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
-            stub_at(port, f"t-{uuid.uuid4()}") as stub,
-        ):
-            checker, native = (Checker(one, PATIENCE_SECONDS, PATIENCE_SECONDS) for one in (front, stub))
-            async with checker.load(), native.load():
-                for server in [first, second] * ROUNDS:
-                    await asyncio.sleep(PAUSE_SECONDS)
-                    server.terminate()
-                    assert await server.ended() == 0
-                    server.start()
-                    await server.await_healthy()
+    async with (
+        two_servers(tmp_path, **LIMITS) as servers,
+        running_envoy(tmp_path, servers) as (_, port),
+        rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
+        stub_at(port, f"t-{uuid.uuid4()}") as stub,
+    ):
+        checker, native = (Checker(one, PATIENCE_SECONDS, PATIENCE_SECONDS) for one in (front, stub))
+        async with checker.load(), native.load():
+            for server in servers * ROUNDS:
                 await asyncio.sleep(PAUSE_SECONDS)
-            await rowed("rolling restart of two behind Envoy, over REST", checker, None)
-            await rowed("rolling restart of two behind Envoy, native gRPC", native, None)
+                server.terminate()
+                assert await server.ended() == 0
+                server.start()
+                await server.await_healthy()
+            await asyncio.sleep(PAUSE_SECONDS)
+        await rowed("rolling restart of two behind Envoy, over REST", checker, None)
+        await rowed("rolling restart of two behind Envoy, native gRPC", native, None)

@@ -17,7 +17,7 @@ from server.embedded import mongod
 from server.records.caller import Caller
 from server.settings import load
 from tests.faults.fronts import Rest, rest_at
-from tests.faults.house import SECRETS, Server, running_envoy, running_store
+from tests.faults.house import SECRETS, running_envoy, two_servers
 from tests.faults.proxy import PASS, Fault, FaultProxy, Pipe, Refuse
 from tests.faults.report import ALL
 from tests.faults.waiting import until
@@ -72,25 +72,19 @@ class Pair:
 
 @asynccontextmanager
 async def running_pair(folder: Path) -> AsyncIterator[Pair]:
-    folders = [folder / "good", folder / "bad"]
-    for each in folders:
-        each.mkdir()
-    async with running_store(folder) as store:
-        good, bad = (Server(each, store.uri, **LIMITS) for each in folders)
-        async with (
-            good.serving(),
-            bad.serving(),
-            FaultProxy(bad.port, free_port()) as proxy,
-            running_envoy(folder, [good, proxy]) as (_, port),
-            rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
-        ):
-            config = yaml.safe_load((folder / "envoy.yaml").read_text())
-            admin = config["admin"]["address"]["socket_address"]["port_value"]
-            url = f"http://{mongod.HOST}"
-            pair = Pair(front, proxy, f"{url}:{port}", f"{url}:{admin}")
-            await until(lambda: pair.has_healthy(2))
-            await front.create(1, None)
-            yield pair
+    async with (
+        two_servers(folder, **LIMITS) as (good, bad),
+        FaultProxy(bad.port, free_port()) as proxy,
+        running_envoy(folder, [good, proxy]) as (_, port),
+        rest_at(port, f"t-{uuid.uuid4()}", breaks=False) as front,
+    ):
+        config = yaml.safe_load((folder / "envoy.yaml").read_text())
+        admin = config["admin"]["address"]["socket_address"]["port_value"]
+        url = f"http://{mongod.HOST}"
+        pair = Pair(front, proxy, f"{url}:{port}", f"{url}:{admin}")
+        await until(lambda: pair.has_healthy(2))
+        await front.create(1, None)
+        yield pair
 
 
 @pytest.fixture(scope="module")
