@@ -172,7 +172,7 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     pool = StorePool() if observed.are_served(settings) else None
     # A trace has what the driver says of its commands.
     connection = driver.connect(settings, _listeners(pool, traces), pages=traces is None)
-    reads = Reads(connection.database, connection.direct)
+    reads = Reads(connection.database, connection.direct, shields=driver.must_not_be_cancelled(settings))
     health = HealthServicer()
     metrics = observed.call_metrics()
     activity = Activity(metrics)

@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeAlias, TypeVar, cast
 
 import grpc
@@ -13,6 +13,7 @@ import grpc
 from server.admission import Gate
 from server.errors import DeadlineExceededError, RollcallError, UnavailableError
 from server.metadata import Metadata
+from server.shielded import shielded
 from server.store.failures import deadline
 
 T = TypeVar("T")
@@ -75,13 +76,17 @@ class Limits:
     """Seconds that a call may take, and that it may wait for the store at a time; and the gate before it.
 
     With `shielded`, work whose call is over goes on until the store's deadline ends it:
-    a driver that must not be cancelled.
+    a driver that must not be cancelled.  `Reads` see to that themselves.
     """
 
     call: float
     store: float
     gate: Gate
     shielded: bool = False
+
+    def reading(self) -> "Limits":
+        """Return the limits of calls that use the store by `Reads` alone."""
+        return replace(self, shielded=False)
 
     async def run(self, context: Context, work: Coroutine[Any, Any, T], *, begun: bool = False) -> T:
         """Return the result of `work`, or end it when the call's time is over: its own deadline's, or ours.
@@ -99,7 +104,7 @@ class Limits:
                 if not self.gate.passes():
                     await self._wait(work, begun=begun)
                 with deadline(min(seconds, self.store)):
-                    return await (self._shielded(work) if self.shielded else self._work(work))
+                    return await (shielded(self._work(work)) if self.shielded else self._work(work))
         except (TimeoutError, UnavailableError) as error:
             # The store was asked to end a little before the caller does.
             if time.monotonic() - started > own - DEADLINE_SLACK_SECONDS:
@@ -118,19 +123,3 @@ class Limits:
             return await work
         finally:
             self.gate.leave()
-
-    async def _shielded(self, work: Coroutine[Any, Any, T]) -> T:
-        task = asyncio.get_running_loop().create_task(self._work(work))
-        _left.add(task)
-        task.add_done_callback(_forget)
-        return await asyncio.shield(task)
-
-
-_left: set[asyncio.Task[Any]] = set()
-"""Work that goes on; asyncio itself would let it be collected."""
-
-
-def _forget(task: asyncio.Task[Any]) -> None:
-    _left.discard(task)
-    if not task.cancelled():
-        task.exception()  # Asked for, as its call may not be there to do it.

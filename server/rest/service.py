@@ -57,7 +57,7 @@ def handlers(routes: dict[str, Route], limits: Limits) -> grpc.GenericRpcHandler
     if set(routes) != {method.name for method in _SERVICE.methods}:
         raise LookupError("every RPC of RestService needs one route")
     return grpc.method_handlers_generic_handler(
-        _SERVICE.full_name, {name: _handler(name, route, limits) for name, route in routes.items()}
+        _SERVICE.full_name, {name: _handler(name, route, limits.reading()) for name, route in routes.items()}
     )
 
 

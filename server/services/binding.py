@@ -64,6 +64,8 @@ def handlers(
 def _handler(
     method: MethodDescriptor, servicer: object, authenticator: Authenticator, limits: Limits
 ) -> "grpc.RpcMethodHandler[Any, Any]":
+    if method.name.startswith(("Get", "List")):
+        limits = limits.reading()
     answer = getattr(servicer, _WORD_START.sub("_", method.name).lower())
     bound = _Method(answer, path_keys(method), authenticator, limits)
     return grpc.unary_unary_rpc_method_handler(bound.call, partial(_read, GetMessageClass(method.input_type)))

@@ -1,7 +1,7 @@
 """Reads: one indexed find a list, projected to the ready-made form that is sent."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate, repeat
@@ -15,6 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from server.records.kind import BASIC, JSON, PB, Document, Kind, Order, Owner, rerendered
 from server.records.query import Position, Query
+from server.shielded import shielded
 from server.store.cancellation import Cancellation
 from server.store.direct import Direct
 from server.store.driver import start_snapshot
@@ -39,11 +40,17 @@ class _NamedCursor:
 
 
 class Reads:
-    """Lists, single records and counts."""
+    """Lists, single records and counts.
 
-    def __init__(self, database: AsyncDatabase[Document], direct: Direct | None = None) -> None:
+    With `shields`, what the driver has begun goes on when a call is cancelled (driver.must_not_be_cancelled).
+    """
+
+    def __init__(
+        self, database: AsyncDatabase[Document], direct: Direct | None = None, *, shields: bool = False
+    ) -> None:
         self._database = database
         self._direct = direct
+        self._driven: Callable[[Any], Awaitable[Any]] = shielded if shields else _as_it_is
         self._cancellation = Cancellation(database)
 
     async def ping(self) -> None:
@@ -180,14 +187,19 @@ class Reads:
         if rows is not None:
             return rows
         with translated():
-            return await self._database[collection].find(filter_, projection).to_list(None)
+            found: Rows = await self._driven(
+                self._database[collection].find(filter_, projection).to_list(None)
+            )
+        return found
 
     async def _directly(self, command: Mapping[str, Any]) -> Rows | None:
         """Return what a find command finds, without the driver; None if only the driver can."""
         return None if self._direct is None else await self._direct.find(command)
 
     async def _take(self, named: "_NamedCursor", length: int) -> Rows:
-        return await self._cancellation.stop_if_cancelled(named.name, named.cursor.to_list(length))
+        return await self._cancellation.stop_if_cancelled(
+            named.name, self._driven(named.cursor.to_list(length))
+        )
 
     def _cursor(
         self, query: Query, fields: Sequence[str], session: AsyncClientSession | None = None
@@ -221,10 +233,15 @@ class Reads:
         rendered = {}
         for id_ in ids:
             with translated():
-                row = await self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
+                finding = self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
+                row = await self._driven(finding)
             if row is not None:
                 rendered[row["id"]] = rerendered(kind, row[PB])
         return rendered
+
+
+def _as_it_is(work: Awaitable[Any]) -> Awaitable[Any]:
+    return work
 
 
 def at_once(query: Query, form: str) -> bool:

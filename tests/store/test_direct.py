@@ -46,15 +46,16 @@ class Finds(monitoring.CommandListener):
 
     def __init__(self) -> None:
         self.number = 0
+        self.ended = 0
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         self.number += event.command_name == "find"
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        pass
+        self.ended += event.command_name == "find"
 
     def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        pass
+        self.ended += event.command_name == "find"
 
 
 @dataclass(frozen=True)
@@ -296,6 +297,25 @@ async def test_a_cancelled_page_takes_its_connection_along_and_no_other_gets_its
     await store.proxy.set(PASS)
     assert await house.reads.find(page_of(20), JSON) == wanted
     await until(lambda: house.direct.connections <= 1)
+
+
+async def test_a_driver_that_must_not_be_cancelled_ends_what_it_has_begun(store: Store) -> None:
+    finds = Finds()
+    chosen = load(mongodb_uri=store.uri, mongodb_driver="pymongo", mongodb_database=DATABASE)
+    connection = driver.connect(chosen, [finds])
+    reads = Reads(connection.database, shields=True)
+    await reads.ping()
+    await store.proxy.set(Latency(0.2))
+    task = asyncio.create_task(reads.find(page_of(5), JSON))
+    await until(lambda: finds.number == 1, poll=0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert finds.ended == 0
+    await until(lambda: finds.ended == 1)
+    await store.proxy.set(PASS)
+    assert len(await reads.find(page_of(5), JSON)) == 5
+    await connection.close()
 
 
 async def test_a_page_over_16_mb_is_whole_and_leaves_no_cursor_open(house: House, store: Store) -> None:
