@@ -16,6 +16,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 NAME = "mongo.test"
 TICK_SECONDS = 0.02
 BLOCKED_SECONDS = 0.25
@@ -88,16 +90,23 @@ def _waits(filename: str, work: float) -> bool:
 
 def fail_to_resolve(unresolved: Path) -> None:
     """Let `mongo.test` be this machine, but while the file is there."""
-    resolve = socket.getaddrinfo
+    by_socket, by_loop = socket.getaddrinfo, uvloop.Loop.getaddrinfo
 
-    def getaddrinfo(host: Any, *arguments: Any, **options: Any) -> Any:
-        if host == NAME:
-            if unresolved.exists():
-                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-            host = "127.0.0.1"
-        return resolve(host, *arguments, **options)
+    def resolved(host: Any) -> Any:
+        if host != NAME:
+            return host
+        if unresolved.exists():
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return "127.0.0.1"
 
-    socket.getaddrinfo = getaddrinfo
+    def of_threads(host: Any, *arguments: Any, **options: Any) -> Any:
+        return by_socket(resolved(host), *arguments, **options)
+
+    async def of_coroutines(loop: Any, host: Any, *arguments: Any, **options: Any) -> Any:
+        return await by_loop(loop, resolved(host), *arguments, **options)
+
+    socket.getaddrinfo = of_threads
+    uvloop.Loop.getaddrinfo = of_coroutines  # type: ignore[method-assign, assignment] # a hook
 
 
 def main(status: str, unresolved: str = "") -> None:
