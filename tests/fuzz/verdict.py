@@ -26,7 +26,9 @@ MAX_TEXT = 20_000
 """Bytes of an error's text, its repetition of the caller's own input included."""
 
 _INSIDE = re.compile(
-    r"Traceback|File \"|<class|Unexpected|Exception|\w+Error\b(?<!violationError)|\bobject has no\b"
+    # What follows is how the transcoder says that a body is not JSON.
+    r"Traceback|File \"|<class|Unexpected (?!token|end of string)"
+    r"|Exception|\w+Error\b(?<!violationError)|\bobject has no\b"
     r"|pymongo|motor\.|bson|site-packages|line \d+, in|NoneType|0x[0-9a-f]{8,}|positional argument|E11000"
 )
 _FAILED = re.compile(
