@@ -2,8 +2,8 @@
 
 PyMongo's client opens them, with TLS and credentials, and knows which server is the primary; then
 each is ours (op_msg.py), for one find of one batch at a time.  Nobody waits here: a find that meets
-no idle connection is the driver's, and so is one that fails, which makes that the one retry on a
-healthy server.
+no idle connection is the driver's, and so is one that fails: the driver is asked again, with its
+own retry.
 """
 
 import asyncio

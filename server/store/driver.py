@@ -27,7 +27,7 @@ Listener = CommandListener | ConnectionPoolListener
 APP_NAME = "rollcall"
 CONNECT_MS = 2000
 DIRECT_SELECTION_MS = 1000
-"""How long a connection for pages is tried to be opened: a server that stops waits for that."""
+"""How long opening a connection for pages looks for a primary: meanwhile the driver reads them."""
 
 
 @dataclass(frozen=True, slots=True)
