@@ -13,7 +13,7 @@ from random import Random
 
 import orjson
 
-from bench import checks, contestants, data, load, machine, report, store
+from bench import checks, contestants, data, load, machine, report, store, summary
 from bench.contestants import GRPC, PAGES, REST, Contestant
 from bench.load import CONNECTIONS, Call, Load, Owner
 from bench.parts import FOLDER, ROOT, BenchError, Part, Parts, say, settings_of, start_mongod
@@ -21,6 +21,7 @@ from server.commands import tokens
 from server.records.caller import Caller
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
+README = ROOT / "README.md"
 SEED = 7
 CHECKED_OWNERS = 5
 FEWEST_CALLS = 20
@@ -215,6 +216,8 @@ def main() -> None:
         sys.exit(f"bench: {error}")
     results = FOLDER / "RESULTS.md" if plan is QUICK else RESULTS
     results.write_text(text + "\n")
+    if results == RESULTS:
+        README.write_text(summary.renewed(README.read_text(), text))
     print(text)
     say(f"written to {results.relative_to(ROOT)}")
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from deploy.marked import replaced
 from server.commands.config import GROUPS
 from server.settings import Settings
 from server.sources import variable
 
-BEGIN, END = "<!-- settings: `make generate` writes this table -->\n", "<!-- /settings -->\n"
+BEGIN, END = "<!-- settings: `make generate` writes this table -->", "<!-- /settings -->"
 NONE = "\N{EN DASH}"
 
 
@@ -32,11 +33,7 @@ def table() -> str:
 
 def renewed(document: str) -> str:
     """Return a document with the table of today between the markers."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"there is no {BEGIN.strip()} with its {END.strip()}")
-    return f"{before}{begin}\n{table()}\n{end}{after}"
+    return replaced(document, BEGIN, END, table())
 
 
 def docstrings(source: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from google.api import annotations_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rollcall.v1 import rest_pb2
 
+from bench import summary
 from deploy import settings_table
 from deploy.reference.errors import HEADER, details, raised, rows
 from server.app import SERVICES
@@ -307,6 +308,10 @@ def test_links_lead_somewhere(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_prose_is_wrapped(name: str) -> None:
     assert long_lines(DOCUMENTS[name]) == []
+
+
+def test_throughput_and_cost_are_those_of_the_results() -> None:
+    assert summary.renewed(README, (ROOT / "bench/RESULTS.md").read_text()) == README
 
 
 def test_what_the_bench_says_of_first_pages_is_in_its_table() -> None:
