@@ -141,7 +141,9 @@ class Agent(_message.Message):
     """Changes with every write; see AIP-154."""
     @_builtins.property
     def viewers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who may access it: `*` (everybody), `user:ID`, `group:ID`."""
+        """Who may access it: `*` (everybody), `user:ID`, `group:ID`. At most 1,000,
+        with ids of at most 1,000 characters, else INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -274,7 +276,7 @@ class CreateAgentSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent_session(self) -> Global___AgentSession:
@@ -510,7 +512,7 @@ class CreateAgentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent(self) -> Global___Agent:

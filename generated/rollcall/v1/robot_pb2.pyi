@@ -488,7 +488,7 @@ class CreateRobotSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot_session(self) -> Global___RobotSession:
@@ -698,7 +698,7 @@ class CreateRobotMessageRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot_message(self) -> Global___RobotMessage:
@@ -820,7 +820,7 @@ class CreateRobotRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot(self) -> Global___Robot:

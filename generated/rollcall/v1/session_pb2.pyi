@@ -98,7 +98,9 @@ class Session(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """The tenant's own data: any JSON object."""
+        """The tenant's own data: any JSON object of at most 1,000 keys, else
+        INVALID_ARGUMENT.
+        """
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -399,7 +401,7 @@ class CreateSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def session(self) -> Global___Session:

@@ -638,7 +638,7 @@ class CreateUserSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def user_session(self) -> Global___UserSession:
