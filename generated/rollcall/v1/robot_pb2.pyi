@@ -404,8 +404,9 @@ class ListRobotSessionsRequest(_message.Message):
     account_id: _builtins.str
     """Only sessions that this account began; an xid."""
     page: _builtins.int
-    """The documented page number, 1-based; pages are then of 20, as on the
-    documented path. Not together with page_size or page_token.
+    """The documented page number, 1-based; pages are then of 20 and whole, as on
+    the documented path, and have no next_page_token. Not together with
+    page_size or page_token.
     """
     def __init__(
         self,
@@ -737,8 +738,9 @@ class ListRobotsRequest(_message.Message):
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot is heavy."""
     page: _builtins.int
-    """The documented page number, 1-based; pages are then of 50, as on the
-    documented path. Not together with page_size or page_token.
+    """The documented page number, 1-based; pages are then of 50 and whole, as on
+    the documented path, and have no next_page_token. Not together with
+    page_size or page_token.
     """
     def __init__(
         self,
