@@ -177,7 +177,9 @@ class ListAgentSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in an agent session is heavy."""
     user_id: _builtins.str
@@ -434,7 +436,9 @@ class ListAgentsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in an agent is heavy."""
     def __init__(

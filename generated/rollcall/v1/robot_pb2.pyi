@@ -398,7 +398,9 @@ class ListRobotSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot session is heavy."""
     account_id: _builtins.str
@@ -640,7 +642,9 @@ class ListRobotMessagesRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot message is heavy."""
     session_id: _builtins.str
@@ -734,7 +738,9 @@ class ListRobotsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot is heavy."""
     page: _builtins.int

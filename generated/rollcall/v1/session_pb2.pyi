@@ -301,7 +301,9 @@ class ListSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a session is heavy."""
     order_by: _builtins.str

@@ -542,7 +542,9 @@ class ListUserSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC, the default, leaves out dialogue, workspace, audios, user_audio,
     screenshot and clicks; FULL is all.
