@@ -34,6 +34,7 @@ from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, long
 from tests.stack import Stack, free_port, running_stack
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+PROSE = (*DOCUMENTS, "SECURITY.md", "bench/README.md", "deploy/README.md")
 README = DOCUMENTS["README.md"]
 CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
 
@@ -303,12 +304,12 @@ def test_make_targets() -> None:
     assert {"run", "test"} <= named
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "deploy/README.md"])
+@pytest.mark.parametrize("name", PROSE)
 def test_links_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "SECURITY.md", "bench/README.md", "deploy/README.md"])
+@pytest.mark.parametrize("name", PROSE)
 def test_prose_is_wrapped(name: str) -> None:
     assert long_lines((ROOT / name).read_text()) == []
 
@@ -334,6 +335,21 @@ def test_what_the_bench_says_of_first_pages_is_in_its_table() -> None:
     text = (ROOT / "bench/README.md").read_text()
     assert f"A first page costs {min(costs):.2f} to {max(costs):.2f} ms in all." in text
     assert f"take {min(floors):.0f} to {max(floors):.0f} times that" in text
+
+
+def test_what_is_said_of_growth_is_in_its_table() -> None:
+    rows_of = [
+        [cell.strip() for cell in line.split("|")]
+        for line in (ROOT / "bench/GROWTH.md").read_text().splitlines()
+        if " | ≤ 1" in line or "the floor" in line
+    ]
+    walks = [float(cells[4]) for cells in rows_of if "by number" in cells[1]]
+    floors = [float(cells[4]) for cells in rows_of if "the floor" in cells[1]]
+    text = " ".join(README.split())
+
+    assert all(cells[9] == "✓" for cells in rows_of if "by number" not in cells[1] and cells[8])
+    assert f"An offset of 100,000 takes {min(walks):.0f} to {max(walks):.0f} times a first page" in text
+    assert f"of the shortest keys alone takes {min(floors):.0f} to {max(floors):.0f}." in text
 
 
 def test_what_the_bench_says_of_two_workers_is_in_its_table() -> None:
