@@ -156,7 +156,7 @@ class Settings(BaseSettings):
     tenant_rate_limit: Rate | None = None
     """How often all callers of a tenant may call together."""
     rate_limit_storage: SecretStr = SecretStr("memory://")
-    """Where calls are counted: in each worker's memory, or in all's `mongodb://…` or `redis://…`."""
+    """Where calls are counted: in each worker's memory, or for all in a `mongodb://…` or `redis://…`."""
 
     page_token_keys: SecretStr | None = None
     """Secrets that seal page tokens, comma-separated: the first seals, all open."""

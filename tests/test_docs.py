@@ -11,7 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, make_targets, run
+from server.auth.jwks import REFRESH_SECONDS
+from server.auth.jwts import CACHED_SECONDS
+from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, long_lines, make_targets, run
 from tests.parts import wait_until
 from tests.stack import Stack, free_port
 
@@ -143,6 +145,22 @@ def listens(port: str) -> bool:
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name: str) -> None:
     assert broken_links(DOCS / name) == []
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if not name.startswith("reference/")])
+def test_prose_is_wrapped(name: str) -> None:
+    assert [line for line in long_lines(PAGES[name]) if not line.startswith("[![")] == []
+
+
+def test_how_long_a_token_outlives_its_key_is_as_the_code_has_it() -> None:
+    known, longest = CACHED_SECONDS / 60, (CACHED_SECONDS + 2 * REFRESH_SECONDS) / 60
+    page = " ".join(PAGES["how-to/rotate-secrets.md"].split())
+    readme = " ".join(README.split())
+
+    assert f"taken as known for {known:.0f} minutes" in page
+    assert f"{longest:.0f} minutes at most" in page
+    assert f"verified again after {known:.0f} minutes: it may outlive its key by as much" in readme
+    assert f"by {longest:.0f} minutes at most if the JWKS is a URL" in readme
 
 
 def test_every_page_is_reached_from_the_first() -> None:

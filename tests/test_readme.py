@@ -24,15 +24,20 @@ from bench import summary
 from deploy import settings_table
 from deploy.reference.errors import HEADER, details, raised, rows
 from server.app import SERVICES
+from server.records.anyjson import MAX_DEPTH
+from server.records.fields import MAX_LABEL_CHARS
+from server.records.kind import MAX_DOCUMENT_BYTES
+from server.services.paging import MAX_PAGE, PAGE_BYTES
+from server.services.resources import MAX_BATCH
 from server.settings import PREFIX, Settings
 from tests.browser import SIZES, THEMES, chromium, in_chromium
 from tests.documents import BIN, ROOT, SECONDS, blocks, broken_links, here, long_lines, make_targets, run
 from tests.stack import Stack, free_port, running_stack
 
 DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")}
+PROSE = (*DOCUMENTS, "SECURITY.md", "bench/README.md", "deploy/README.md")
 README = DOCUMENTS["README.md"]
 CONTRIBUTING = DOCUMENTS["CONTRIBUTING.md"]
-NONE = "\N{EN DASH}"
 
 BLOCKS = blocks(README)
 CODE = {text: language for language, text in BLOCKS if language != "text"}
@@ -300,14 +305,24 @@ def test_make_targets() -> None:
     assert {"run", "test"} <= named
 
 
-@pytest.mark.parametrize("name", [*DOCUMENTS, "deploy/README.md"])
+@pytest.mark.parametrize("name", PROSE)
 def test_links_lead_somewhere(name: str) -> None:
     assert broken_links(ROOT / name) == []
 
 
-@pytest.mark.parametrize("name", DOCUMENTS)
+@pytest.mark.parametrize("name", PROSE)
 def test_prose_is_wrapped(name: str) -> None:
-    assert long_lines(DOCUMENTS[name]) == []
+    assert long_lines((ROOT / name).read_text()) == []
+
+
+def test_limits_are_those_of_the_code() -> None:
+    text = " ".join(README.split())
+
+    assert f"A page ends at `page_size` ({MAX_PAGE:,} at most) or at {PAGE_BYTES / 1e6:.0f} MB." in text
+    assert f"A batch has up to {MAX_BATCH:,} records" in text
+    assert f"JSON deeper than {MAX_DEPTH} levels" in text
+    assert f"an id over {MAX_LABEL_CHARS:,} characters" in text
+    assert f"a record over {MAX_DOCUMENT_BYTES >> 20} MiB" in text
 
 
 def test_throughput_and_cost_are_those_of_the_results() -> None:
@@ -325,6 +340,39 @@ def test_what_the_bench_says_of_first_pages_is_in_its_table() -> None:
     text = (ROOT / "bench/README.md").read_text()
     assert f"A first page costs {min(costs):.2f} to {max(costs):.2f} ms in all." in text
     assert f"take {min(floors):.0f} to {max(floors):.0f} times that" in text
+
+
+def test_what_is_said_of_growth_is_in_its_table() -> None:
+    rows_of = [
+        [cell.strip() for cell in line.split("|")]
+        for line in (ROOT / "bench/GROWTH.md").read_text().splitlines()
+        if " | ≤ 1" in line or "the floor" in line
+    ]
+    walks = [float(cells[4]) for cells in rows_of if "by number" in cells[1]]
+    floors = [float(cells[4]) for cells in rows_of if "the floor" in cells[1]]
+    text = " ".join(README.split())
+
+    assert all(cells[9] == "✓" for cells in rows_of if "by number" not in cells[1] and cells[8])
+    assert f"An offset of 100,000 takes {min(walks):.0f} to {max(walks):.0f} times a first page" in text
+    assert f"of the shortest keys alone takes {min(floors):.0f} to {max(floors):.0f}." in text
+
+
+def test_what_the_bench_says_of_two_workers_is_in_its_table() -> None:
+    table = (
+        (ROOT / "bench/RESULTS.md").read_text().partition("### gRPC, page of 20\n")[2].partition("\n###")[0]
+    )
+    rows_of = {cells[1].strip(" *"): cells for line in table.splitlines() if (cells := line.split("|"))[1:]}
+    one, two = (
+        (float(rows_of[name][2].replace(",", "")), float(rows_of[name][6]))
+        for name in ("rollcall, motor", "rollcall, motor, two workers")
+    )
+    text = " ".join((ROOT / "bench/README.md").read_text().split())
+
+    assert (
+        f"{one[0]:,.0f} requests a second of {one[1]:.2f} ms are {one[0] * one[1] / 1000:.2f} cores" in text
+    )
+    assert two[0] > 0.9 * one[0]
+    assert two[1] / one[1] == pytest.approx(1.2, abs=0.1)
 
 
 def test_every_documented_path_and_service_is_described() -> None:

@@ -27,6 +27,7 @@ from server.app import GRACE_SECONDS, KINDS, REFUSING_SECONDS
 from server.cli import app
 from server.embedded import child
 from server.settings import PREFIX, Settings, load
+from server.store.api_keys import API_KEYS
 from server.store.tallies import TALLIES
 from server.store.writes import REQUESTS
 from tests.documents import blocks, run
@@ -240,6 +241,8 @@ def test_servers_have_time_to_stop() -> None:
     assert child.GRACE_SECONDS > workers.GRACE_SECONDS
     assert PODS["rollcall-server"]["terminationGracePeriodSeconds"] > needed
     assert int(COMPOSE["server"]["stop_grace_period"].removesuffix("s")) > needed
+    (told,) = re.findall(r"`docker stop -t (\d+)`", GUIDE)
+    assert int(told) > needed
 
 
 def test_envoy_has_time_to_drain() -> None:
@@ -345,7 +348,7 @@ def test_every_collection_has_its_row() -> None:
     rows = dict(re.findall(r"^\| (`.*`) \| .* \| (`\{owner: 1\}`|none) \| .* \|$", GUIDE, re.MULTILINE))
     keys = {name: key for names, key in rows.items() for name in re.findall(r"`(\w+)`", names)}
     expected = {kind.collection: "`{owner: 1}`" if kind.owner else "none" for kind in KINDS}
-    assert keys == expected | {TALLIES: "none", REQUESTS: "none"}
+    assert keys == expected | dict.fromkeys((TALLIES, REQUESTS, API_KEYS), "none")
     (sharded,) = re.findall(r"of (\[.*\])\)", GUIDE)
     assert set(json.loads(sharded)) == {kind.collection for kind in KINDS if kind.owner}
 

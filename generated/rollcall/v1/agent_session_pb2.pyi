@@ -141,7 +141,9 @@ class Agent(_message.Message):
     """Changes with every write; see AIP-154."""
     @_builtins.property
     def viewers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Who may access it: `*` (everybody), `user:ID`, `group:ID`."""
+        """Who may access it: `*` (everybody), `user:ID`, `group:ID`. At most 1,000,
+        with ids of at most 1,000 characters, else INVALID_ARGUMENT.
+        """
 
     def __init__(
         self,
@@ -175,7 +177,9 @@ class ListAgentSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in an agent session is heavy."""
     user_id: _builtins.str
@@ -274,7 +278,7 @@ class CreateAgentSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent_session(self) -> Global___AgentSession:
@@ -432,7 +436,9 @@ class ListAgentsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in an agent is heavy."""
     def __init__(
@@ -510,7 +516,7 @@ class CreateAgentRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def agent(self) -> Global___Agent:

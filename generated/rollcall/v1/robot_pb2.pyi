@@ -398,14 +398,17 @@ class ListRobotSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot session is heavy."""
     account_id: _builtins.str
     """Only sessions that this account began; an xid."""
     page: _builtins.int
-    """The documented page number, 1-based; pages are then of 20, as on the
-    documented path. Not together with page_size or page_token.
+    """The documented page number, 1-based; pages are then of 20 and whole, as on
+    the documented path, and have no next_page_token. Not together with
+    page_size or page_token.
     """
     def __init__(
         self,
@@ -488,7 +491,7 @@ class CreateRobotSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot_session(self) -> Global___RobotSession:
@@ -639,7 +642,9 @@ class ListRobotMessagesRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot message is heavy."""
     session_id: _builtins.str
@@ -698,7 +703,7 @@ class CreateRobotMessageRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot_message(self) -> Global___RobotMessage:
@@ -733,12 +738,15 @@ class ListRobotsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a robot is heavy."""
     page: _builtins.int
-    """The documented page number, 1-based; pages are then of 50, as on the
-    documented path. Not together with page_size or page_token.
+    """The documented page number, 1-based; pages are then of 50 and whole, as on
+    the documented path, and have no next_page_token. Not together with
+    page_size or page_token.
     """
     def __init__(
         self,
@@ -820,7 +828,7 @@ class CreateRobotRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def robot(self) -> Global___Robot:

@@ -98,7 +98,9 @@ class Session(_message.Message):
 
     @_builtins.property
     def metadata(self) -> _struct_pb2.Struct:
-        """The tenant's own data: any JSON object."""
+        """The tenant's own data: any JSON object of at most 1,000 keys, else
+        INVALID_ARGUMENT.
+        """
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
@@ -299,7 +301,9 @@ class ListSessionsRequest(_message.Message):
     also ends at 3 MB.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before; its other arguments must not change."""
+    """`next_page_token` of the page before, whose arguments must not change, but
+    for page_size.
+    """
     view: _view_pb2.View.ValueType
     """BASIC and FULL are the same here: nothing in a session is heavy."""
     order_by: _builtins.str
@@ -399,7 +403,7 @@ class CreateSessionRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes a retry safe: the same id and record again within a day answer the
-    first call's result. A UUID is a good choice (AIP-155); at most 128 characters.
+    record that the first call made. A UUID is a good choice (AIP-155); at most 128 characters.
     """
     @_builtins.property
     def session(self) -> Global___Session:
