@@ -35,6 +35,7 @@ class Watchdog(threading.Thread):
         self._clock = time.pthread_getcpuclockid(self._thread)
         self._status = status
         self._came_back = threading.Event()
+        self._worked = 0.0
         self._tasks = 0
         self._blocked = 0.0
         self._where = ""
@@ -50,6 +51,7 @@ class Watchdog(threading.Thread):
                 self._write()
                 written = time.monotonic()
             time.sleep(TICK_SECONDS)
+        self._write()
 
     def _beat(self) -> None:
         self._tasks = len(asyncio.all_tasks())
@@ -59,21 +61,35 @@ class Watchdog(threading.Thread):
         """Count the ticks that came in time: a machine that starves us starves the ticks too."""
         waited, where = 0.0, ""
         while not self._loop.is_closed():
-            begun, worked = time.monotonic(), time.clock_gettime(self._clock)
+            begun, worked = time.monotonic(), self._work()
             came_back = self._came_back.wait(TICK_SECONDS)
-            seconds, work = time.monotonic() - begun, time.clock_gettime(self._clock) - worked
+            seconds, work = time.monotonic() - begun, self._work() - worked
             # A call into C that keeps this thread from running is work of the loop's.
-            waited += max(min(seconds, 2 * TICK_SECONDS), work)
+            tick = max(min(seconds, 2 * TICK_SECONDS), work)
             if came_back:
+                waited += tick
                 break
             frame = sys._current_frames().get(self._thread)  # noqa: SLF001 # there is no other way
             stack = traceback.extract_stack(frame)
             if stack and _waits(stack[-1].filename, work):
-                waited = 0.0  # It waits for the kernel, not for our code.
-            elif waited > BLOCKED_SECONDS:
+                self._keep(waited, where)
+                waited, where = 0.0, ""  # It waits for the kernel, not for our code.
+                continue
+            waited += tick
+            if waited > BLOCKED_SECONDS:
                 where = " < ".join(f"{place.filename}:{place.lineno}" for place in reversed(stack[-8:]))
+        self._keep(waited, where)
+
+    def _keep(self, waited: float, where: str) -> None:
+        """Keep the longest."""
         if waited > self._blocked:
             self._blocked, self._where = waited, where
+
+    def _work(self) -> float:
+        """Return the CPU time of the loop's thread, all of it once that has ended."""
+        with contextlib.suppress(OSError):
+            self._worked = time.clock_gettime(self._clock)
+        return self._worked
 
     def _write(self) -> None:
         new = self._status.with_suffix(".new")
