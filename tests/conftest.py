@@ -7,6 +7,8 @@ import pytest
 
 from tests.stack import Stack, running_stack
 
+pytest_plugins = ["tests.fuzz.minimum"]
+
 
 def pytest_configure() -> None:
     """Ignore for pytest alone what nohup and `&` ignore: the processes that tests start must hear it."""
