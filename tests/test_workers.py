@@ -1,5 +1,6 @@
 """Worker processes: one port, one service."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -56,6 +58,27 @@ def test_every_worker_takes_calls(several: Stack) -> None:
     # The service is up with the first of them.
     wait_until(lambda: all(map(listens, workers(several))))
     assert [listens(worker) for worker in workers(several)] == [{several.settings.grpc_port}] * WORKERS
+
+
+def connections(stack: Stack) -> list[int]:
+    """Return how many connections each worker has."""
+    served = [worker.net_connections("tcp") for worker in workers(stack)]
+    return [
+        sum(c.status == psutil.CONN_ESTABLISHED and c.laddr[1] == stack.settings.grpc_port for c in each)
+        for each in served
+    ]
+
+
+async def test_calls_at_once_through_envoy_spread_over_the_workers(several: Stack) -> None:
+    headers = {"authorization": f"Bearer {several.token('ada')}"}
+    url = f"{several.rest}/sessions"
+    async with httpx.AsyncClient(headers=headers, limits=httpx.Limits(max_connections=80)) as client:
+        for _ in range(10):
+            answers = await asyncio.gather(*(client.get(url) for _ in range(80)))
+            assert {answer.status_code for answer in answers} == {200}
+            if all(counts := connections(several)) and sum(counts) > WORKERS * 3:
+                return
+    pytest.fail(f"connections of the workers: {counts}")
 
 
 def test_a_worker_that_dies_is_replaced_and_callers_of_envoy_see_nothing(several: Stack) -> None:
