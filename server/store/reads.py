@@ -183,7 +183,9 @@ class Reads:
 
     async def _few(self, collection: str, filter_: Mapping[str, Any], projection: Mapping[str, int]) -> Rows:
         """Return all that a filter of few results finds, in any order."""
-        rows = await self._directly({"find": collection, "filter": filter_, "projection": projection})
+        # By itself MongoDB ends a first batch at 101 records; a page may have one agent more.
+        command = {"find": collection, "filter": filter_, "projection": projection, "batchSize": MAX_BATCH}
+        rows = await self._directly(command)
         if rows is not None:
             return rows
         with translated():
