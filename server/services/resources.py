@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -43,6 +44,7 @@ from server.store.writes import (
     WholeMissingError,
     Writes,
 )
+from server.turns import in_turn
 
 MAX_BATCH = 1000
 MAX_REQUEST_ID_CHARS = 128
@@ -109,7 +111,9 @@ class Resources:
     async def create(self, caller: Caller, request: Any, owned: Owned) -> bytes:
         """Store a new record and return its message."""
         require_writer(caller)
-        creation = self._creation(caller, request, owned, self._field)
+        record = getattr(request, self._field)
+        judge = partial(self._creation, caller, request, owned, self._field)
+        creation = await in_turn(record.ByteSize(), judge)
         return unframed((await self._created(caller, [creation]))[0])
 
     async def batch_create(
@@ -128,7 +132,8 @@ class Resources:
         for index, request in enumerate(requests):
             record = getattr(request, self._field)
             path = f"requests[{index}].{self._field}"
-            creations.append(self._creation(caller, request, owned(record), path))
+            judge = partial(self._creation, caller, request, owned(record), path)
+            creations.append(await in_turn(record.ByteSize(), judge))
             if time.monotonic() > turn_ends:
                 await asyncio.sleep(0)
                 turn_ends = time.monotonic() + TURN_SECONDS
@@ -145,7 +150,8 @@ class Resources:
         while True:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
-                creation = Creation(self._new_document(message, owned, self._field))
+                judge = partial(self._new_document, message, owned, self._field)
+                creation = Creation(await in_turn(message.ByteSize(), judge))
                 try:
                     return unframed((await self._created(caller, [creation]))[0])
                 except AlreadyExistsError:
@@ -158,7 +164,8 @@ class Resources:
                 raise self._missing(key)
             if message.etag and message.etag != row["etag"]:
                 raise self._stale(key)
-            document = self._changed(row, message, mask, owned)
+            change = partial(self._changed, row, message, mask, owned)
+            document = await in_turn(message.ByteSize() + len(row[PB]), change)
             try:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import accumulate, repeat
 from operator import contains, itemgetter
 from typing import Any
@@ -21,6 +21,7 @@ from server.store.direct import Direct
 from server.store.driver import start_snapshot
 from server.store.failures import translated
 from server.store.tallies import TALLIES
+from server.turns import in_turn
 
 BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
@@ -238,7 +239,7 @@ class Reads:
                 finding = self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
                 row = await self._driven(finding)
             if row is not None:
-                rendered[row["id"]] = rerendered(kind, row[PB])
+                rendered[row["id"]] = await in_turn(len(row[PB]), partial(rerendered, kind, row[PB]))
         return rendered
 
 

@@ -14,8 +14,6 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message import Message
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from rollcall.v1 import user_session_pb2, user_session_pb2_grpc
 
 from server.records.xid import new_xid
 from tests.services import kit
@@ -27,7 +25,6 @@ CALLERS = 64
 TENANTS = 8
 CHANNELS = 4
 PAUSE_SECONDS = 0.2
-TYPED = user_session_pb2.DialogueItem.CONTENT_TYPE_USER
 OWN_RECORDS = 12
 """How many records of its own a caller keeps, so that lists stay short."""
 
@@ -229,24 +226,3 @@ def _check_end(
     for name, key in gone[:: max(1, len(gone) // 300)]:
         resource = next(resource for resource in kit.RESOURCES if resource.name == name)
         assert observer.code(resource.get(key)) is grpc.StatusCode.NOT_FOUND
-
-
-async def test_a_large_batch_lets_other_calls_have_their_turn(stack: Stack) -> None:
-    who = kit.writer(stack)
-    dialogue = user_session_pb2.Dialogue(
-        items=[user_session_pb2.DialogueItem(content_type=TYPED, text="x") for _ in range(200)]
-    )
-    batch = kit.USER_SESSION.batch([kit.USER_SESSION.record(dialogue=dialogue) for _ in range(1000)])
-    async with grpc.aio.insecure_channel(stack.grpc, options=kit.OPTIONS) as channel:
-        service = user_session_pb2_grpc.UserSessionServiceStub(channel)
-        health: Any = health_pb2_grpc.HealthStub(channel)
-        await health.Check(health_pb2.HealthCheckRequest())
-        begun = time.monotonic()
-        call = service.BatchCreateUserSessions(batch, metadata=who.metadata, timeout=60)
-        longest = 0.0
-        while not call.done():
-            asked = time.monotonic()
-            await health.Check(health_pb2.HealthCheckRequest())
-            longest = max(longest, time.monotonic() - asked)
-        assert len((await call).user_sessions) == 1000
-    assert longest < (time.monotonic() - begun) / 2
