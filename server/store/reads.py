@@ -234,11 +234,10 @@ class Reads:
 
     async def _rendered(self, kind: Kind, ids: Sequence[Document]) -> dict[str, bytes]:
         rendered = {}
-        for id_ in ids:
-            with translated():
-                finding = self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
-                row = await self._driven(finding)
-            if row is not None:
+        at_once = FIRST_BATCH[bool(kind.heavy)]
+        for start in range(0, len(ids), at_once):
+            some = {"_id": {"$in": ids[start : start + at_once]}}
+            for row in await self._few(kind.collection, some, _projection((PB, "id"))):
                 rendered[row["id"]] = await in_turn(len(row[PB]), partial(rerendered, kind, row[PB]))
         return rendered
 

@@ -174,6 +174,27 @@ async def test_the_agents_of_a_full_page_of_sessions_need_no_driver(house: House
         await house.database["agents"].delete_many({})
 
 
+async def test_a_page_of_an_older_version_is_rendered_after_one_more_find(house: House) -> None:
+    wanted = await expected(house, page_of(20), JSON)
+    sessions = house.database["sessions"]
+    kept = await sessions.find({}).to_list(None)
+    await house.warm()
+    await sessions.update_many({}, {"$unset": {JSON: ""}})
+    try:
+        before, asked = house.finds.number, await finds_of(house)
+        assert await house.reads.find(page_of(20), JSON) == wanted
+        assert (house.finds.number, await finds_of(house)) == (before, asked + 2)
+    finally:
+        for document in kept:
+            await sessions.replace_one({"_id": document["_id"]}, document)
+
+
+async def finds_of(house: House) -> int:
+    """Return how often mongod was asked to find something, by anybody."""
+    status = await house.database.client.admin.command("serverStatus")
+    return int(status["metrics"]["commands"]["find"]["total"])
+
+
 async def test_pages_side_by_side_have_a_connection_each(house: House) -> None:
     wanted = await expected(house, page_of(20), JSON)
     for _ in range(20):
