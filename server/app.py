@@ -187,19 +187,32 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
 
     beats = [activity.beat, *_store_beats(connection, pool)]
     try:
-        async with _beside(ready(), pulse.follow(metrics, beats), first_message.follow()):
-            yield
+        async with _beside(pulse.follow(metrics, beats), first_message.follow()):
+            try:
+                async with _beside(ready()):
+                    yield
+            finally:
+                await _drain(server, health, gate, settings.drain_seconds, hurried or asyncio.Event())
     finally:
-        await health.enter_graceful_shutdown()
-        # Balancers look at health now and then: until they have, calls go on as before.
-        await within(settings.drain_seconds, (hurried or asyncio.Event()).wait())
-        gate.close()
-        await within(REFUSING_SECONDS, gate.idle())
-        await server.stop(GRACE_SECONDS)
         await authenticator.close()
         await connection.close()
         if traces is not None:
             await asyncio.to_thread(traces.stop)
+
+
+async def _drain(
+    server: grpc.aio.Server,
+    health: grpc_health.aio.HealthServicer,
+    gate: Gate,
+    seconds: float,
+    hurried: asyncio.Event,
+) -> None:
+    await health.enter_graceful_shutdown()
+    # Balancers look at health now and then: until they have, calls go on as before.
+    await within(seconds, hurried.wait())
+    gate.close()
+    await within(REFUSING_SECONDS, gate.idle())
+    await server.stop(GRACE_SECONDS)
 
 
 @contextlib.asynccontextmanager
