@@ -110,10 +110,10 @@ class Gate:
         try:
             await place.given
         except asyncio.CancelledError:
-            if place.given.done() and not place.given.cancelled():
-                self.leave()
-            elif place in line:
+            if place in line:
                 line.remove(place)
+            elif not place.given.cancelled() and place.given.exception() is None:
+                self.leave()
             raise
         finally:
             if patience is not None:

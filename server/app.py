@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import logging
 import resource
-from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any
 
 import grpc
+from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, user_session_pb2
 
@@ -126,28 +125,11 @@ def routes(
     }
 
 
-def _handlers(
-    settings: Settings, connection: driver.Connection, reads: Reads, gate: Gate, activity: Callable[[], bytes]
-) -> tuple[Mapping[str, str], tuple[grpc.GenericRpcHandler, ...]]:
-    """Return the contracts of methods, and what answers them."""
-    authenticator = authenticator_of(settings, StoredKeys(connection.database))
-    tokens = page_tokens_of(settings)
-    pages = Pages(reads, tokens)
-    writes = Writes(connection)
-    limits = Limits(
-        settings.request_seconds,
-        settings.mongodb_seconds,
-        gate,
-        shielded=driver.must_not_be_cancelled(settings),
-    )
-    answers = routes(authenticator, tokens, reads, activity)
-    return rest.contracts(answers), (
-        rest.handlers(answers, limits),
-        *(
-            typed.handlers(descriptor, service(pages, writes), authenticator, limits)
-            for descriptor, service in TYPED_SERVICES
-        ),
-    )
+def _typed_handlers(
+    pages: Pages, writes: Writes, authenticator: Authenticator, limits: Limits
+) -> Iterator[grpc.GenericRpcHandler]:
+    for descriptor, service in TYPED_SERVICES:
+        yield typed.handlers(descriptor, service(pages, writes), authenticator, limits)
 
 
 async def serve(settings: Settings) -> None:
@@ -172,26 +154,26 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
     pool = StorePool() if observed.are_served(settings) else None
     # A trace has what the driver says of its commands.
     connection = driver.connect(settings, _listeners(pool, traces), pages=traces is None)
-    reads = Reads(connection.database, connection.direct, shields=driver.must_not_be_cancelled(settings))
-    health = HealthServicer()
+    shielded = driver.must_not_be_cancelled(settings)
+    reads = Reads(connection.database, connection.direct, shields=shielded)
+    health = grpc_health.aio.HealthServicer()
     metrics = observed.call_metrics()
     activity = Activity(metrics)
     gate = Gate(_capacity(settings), metrics)
-    contracts, handlers = _handlers(settings, connection, reads, gate, activity.body)
+    authenticator = authenticator_of(settings, StoredKeys(connection.database))
+    tokens = page_tokens_of(settings)
+    limits = Limits(settings.request_seconds, settings.mongodb_seconds, gate, shielded=shielded)
+    answers = routes(authenticator, tokens, reads, activity.body)
+    typed_handlers = _typed_handlers(Pages(reads, tokens), Writes(connection), authenticator, limits)
     tracer = None if traces is None else traces.tracer
-    counted = counting(metrics, contracts)
+    counted = counting(metrics, rest.contracts(answers))
     # The documented paths are shed in their contracts' words.
     first_message = FirstMessage(gate, {service.full_name for service, _ in TYPED_SERVICES}, counted)
-    # Two servers on one port must be a decision, not an accident.
-    options = (
-        *_OPTIONS,
-        ("grpc.so_reuseport", int(settings.share_port)),
-        ("grpc.max_allowed_incoming_connections", _connections()),
-    )
-    server = grpc.aio.server(interceptors=chain(counted, first_message, tracer), options=options)
-    server.add_generic_rpc_handlers(handlers)
+    interceptors = chain(counted, first_message, tracer)
+    server = grpc.aio.server(interceptors=interceptors, options=_options_of(settings))
+    server.add_generic_rpc_handlers((rest.handlers(answers, limits), *typed_handlers))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    names = (*SERVICES, grpc_health.SERVICE_NAME, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
     await readiness.set_status(health, SERVICES, ready=False)
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
@@ -203,29 +185,52 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
         await _make_indexes(settings)
         await readiness.follow(health, SERVICES, reads.ping, metrics)
 
-    def measure_store(pool: StorePool) -> None:
-        inner_metrics().take(pool, 0 if connection.direct is None else connection.direct.connections)
-
-    beats: list[Callable[[], None]] = [activity.beat]
-    if pool is not None:
-        beats.append(partial(measure_store, pool))
-    works = (ready(), pulse.follow(metrics, beats), first_message.follow())
-    following = [asyncio.create_task(work) for work in works]
+    beats = [activity.beat, *_store_beats(connection, pool)]
     try:
-        yield
+        async with _beside(pulse.follow(metrics, beats), first_message.follow()):
+            try:
+                async with _beside(ready()):
+                    yield
+            finally:
+                await _drain(server, health, gate, settings.drain_seconds, hurried or asyncio.Event())
     finally:
-        for task in following:
-            task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
-        await health.enter_graceful_shutdown()
-        # Balancers look at health now and then: until they have, calls go on as before.
-        await within(settings.drain_seconds, (hurried or asyncio.Event()).wait())
-        gate.close()
-        await within(REFUSING_SECONDS, gate.idle())
-        await server.stop(GRACE_SECONDS)
+        await authenticator.close()
         await connection.close()
         if traces is not None:
             await asyncio.to_thread(traces.stop)
+
+
+async def _drain(
+    server: grpc.aio.Server,
+    health: grpc_health.aio.HealthServicer,
+    gate: Gate,
+    seconds: float,
+    hurried: asyncio.Event,
+) -> None:
+    await health.enter_graceful_shutdown()
+    # Balancers look at health now and then: until they have, calls go on as before.
+    await within(seconds, hurried.wait())
+    gate.close()
+    await within(REFUSING_SECONDS, gate.idle())
+    await server.stop(GRACE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Do works that never end while the block lasts; asyncio tells what one fails with."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+def _store_beats(connection: driver.Connection, pool: StorePool | None) -> Iterator[Callable[[], None]]:
+    if pool is not None:
+        direct = connection.direct
+        yield lambda: inner_metrics().take(pool, 0 if direct is None else direct.connections)
 
 
 def _listen(server: grpc.aio.Server, settings: Settings) -> str:
@@ -257,6 +262,15 @@ def _listeners(pool: StorePool | None, traces: "Traces | None") -> list[driver.L
 
         listeners.append(StoreSpans(traces.tracer))
     return listeners
+
+
+def _options_of(settings: Settings) -> tuple[tuple[str, int], ...]:
+    return (
+        *_OPTIONS,
+        # Two servers on one port must be a decision, not an accident.
+        ("grpc.so_reuseport", int(settings.share_port)),
+        ("grpc.max_allowed_incoming_connections", _connections()),
+    )
 
 
 def _connections() -> int:

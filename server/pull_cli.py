@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import typer
 
-from server.commands.options import ClientId, DataDir, DeveloperId, settings_of
+from server.commands.options import ClientId, DataDir, DeveloperId, check_id, settings_of
 from server.embedded.service import find_service, hosts_of
 from server.settings import Settings, SettingsError
 from server.sources import PULL_TOKEN_VARIABLE, pull_token
@@ -104,9 +104,6 @@ def _refuse(option: str, rule: str) -> NoReturn:
 
 
 def _owner(system: "System", given: dict[str, str]) -> dict[str, str]:
-    from server.records.fields import NAME  # noqa: PLC0415 # as above
-    from server.records.violation import FieldError  # noqa: PLC0415 # as above
-
     kind = system.kind
     for name in kind.owner:
         if name not in given:
@@ -114,10 +111,7 @@ def _owner(system: "System", given: dict[str, str]) -> dict[str, str]:
     for name, value in given.items():
         if name not in kind.owner and name not in kind.optional_extras:
             _refuse(_option(name), f"does not go with {kind.name}")
-        try:
-            NAME.check(value)
-        except FieldError as error:
-            _refuse(_option(name), error.rule)
+        check_id(_option(name), value)
     return given
 
 

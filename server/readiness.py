@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from grpc_health.v1 import health_pb2
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health import aio
 
 from server.errors import RollcallError
 from server.observability.metrics import CallMetrics
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 async def follow(
-    health: HealthServicer,
+    health: aio.HealthServicer,
     services: Sequence[str],
     ping: Callable[[], Awaitable[None]],
     metrics: CallMetrics,
@@ -35,7 +35,7 @@ async def follow(
         await asyncio.sleep(INTERVAL_SECONDS)
 
 
-async def set_status(health: HealthServicer, services: Sequence[str], *, ready: bool) -> None:
+async def set_status(health: aio.HealthServicer, services: Sequence[str], *, ready: bool) -> None:
     """Set the status of `services` and of the whole server."""
     status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
     for service in ("", *services):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from server import audit
-from server.commands.options import DataDir, settings_of
+from server.commands.options import DataDir, check_id, settings_of
 from server.embedded.service import find_service
 from server.settings import SettingsError
 
@@ -134,7 +134,9 @@ def erase_records(
     """
     if (user is None) == (tenant is None):
         raise typer.BadParameter("give one of --user and --tenant")
-    subject, name = ("user", user or "") if user is not None else ("tenant", tenant or "")
+    subject, name = ("user", user) if user is not None else ("tenant", tenant or "")
+    # Of an empty name, as of a variable that is not set, is what was imported without a tenant.
+    check_id(f"--{subject}", name)
     if not yes:
         typer.confirm(f"Delete every record of the {subject} {name!r}?", abort=True, err=True)
     from server.commands import erasing  # noqa: PLC0415 # as above

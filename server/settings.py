@@ -260,7 +260,7 @@ class Settings(BaseSettings):
         if file is not None:
             where, origin = f"{variable(name)}_FILE: {file}: ", self.origin(f"{name}_file")
             try:
-                text = file.read_text().strip()
+                text = file.read_text("utf-8").strip()
             except OSError as error:
                 raise SettingsError(f"{where}{error.strerror} ({origin})") from None
             except UnicodeDecodeError:

@@ -11,7 +11,7 @@ _Mark = tuple[int, int, int] | None
 
 
 class WatchedFile:
-    """Notices that a file has been written or replaced."""
+    """Notices that a file has been written or replaced, or has another owner or mode."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -32,4 +32,5 @@ class WatchedFile:
             status = os.stat(self._path)  # noqa: PTH116 # half the cost of Path.stat, on the way of every call
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        # Not the time of its content: a copy may bring its own, and a new mode may let it be read at last.
+        return status.st_ctime_ns, status.st_size, status.st_ino

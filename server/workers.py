@@ -34,7 +34,7 @@ async def supervise(settings: Settings) -> None:
     """Run the workers until SIGTERM or SIGINT; a worker that ends is replaced.
 
     A second signal ends the drain.  Raises SettingsError if the port is taken, WorkerError if a
-    worker refuses its settings.
+    worker refuses its settings at the start.
     """
     stop = Stop()
     with (
@@ -74,6 +74,7 @@ def _reserved(settings: Settings) -> Iterator[None]:
 
 
 async def _keep(number: int, stop: Stop, settings: Settings, crew: metrics.Workers, output: Output) -> None:
+    is_first = True
     while not stop.asked.is_set():
         started = time.monotonic()
         process = await _start(settings)
@@ -92,8 +93,10 @@ async def _keep(number: int, stop: Stop, settings: Settings, crew: metrics.Worke
         crew.alive -= 1
         crew.restarts += 1
         metrics.worker_ended(process.pid)
-        if process.returncode == USAGE_STATUS:
+        if is_first and process.returncode == USAGE_STATUS:
             raise WorkerError
+        # A later one may have met a file half written: the others, who read it before, work on.
+        is_first = False
         log.error("worker %d has ended with status %s; another one starts", number, process.returncode)
         if time.monotonic() - started < STEADY_SECONDS:
             await within(PAUSE_SECONDS, stop.asked.wait())

@@ -17,7 +17,7 @@ from server.records import session as sessions
 from server.records.caller import Caller
 from server.records.kind import JSON
 from server.records.xid import new_xid
-from tests.parts import audited
+from tests.parts import audited, user_session
 from tests.stack import ROLLCALL, Stack, lines_of, running_stack
 
 
@@ -344,6 +344,16 @@ def test_erase_wants_one_subject(stack: Stack, arguments: tuple[str, ...]) -> No
     done = stack.command("erase", "--yes", *arguments)
     assert done.returncode == 2
     assert b"--tenant" in done.stderr
+
+
+@pytest.mark.parametrize("subject", ["user", "tenant"])
+def test_erase_refuses_an_empty_name_which_would_be_what_was_imported(stack: Stack, subject: str) -> None:
+    owner = tenant()
+    stack.load(*lines_of("user_session", {"user_id": owner}, user_session()))
+    done = stack.command("erase", f"--{subject}", "", "--yes")
+    assert done.returncode == 2
+    assert f"--{subject}".encode() in done.stderr
+    assert len(stack.get("/session", stack.token(owner)).json()) == 1
 
 
 def test_erase_asks_first(stack: Stack) -> None:

@@ -122,6 +122,25 @@ async def test_an_issuer_that_has_become_slow_holds_up_no_token_of_a_known_key(
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
 
+async def test_a_caller_who_goes_ends_no_look_at_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", 60)
+    asked, answers = threading.Event(), threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        asked.set()
+        answers.wait(60)
+        whole(connection)
+
+    with issuer(serve) as url:
+        authenticator = authenticator_of(Settings(jwks=url))
+        gone = asyncio.create_task(authenticator.verify(signed("RS256")))
+        await until(asked.is_set)
+        gone.cancel()
+        await asyncio.wait([gone])
+        answers.set()
+        assert (await authenticator.verify(signed("RS256", sub="bo"))).sub == "bo"
+
+
 async def test_an_issuer_that_has_never_answered_is_asked_again_and_no_task_fails(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

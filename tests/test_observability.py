@@ -19,12 +19,14 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 from server.admission import Capacity, Gate
 from server.first_message import FirstMessage
 from server.interceptors import chain, counting
+from server.observability.activity import FOLDER_VARIABLE
 from server.observability.metrics import Workers, call_metrics
 from server.observability.store_pool import StorePool
 from server.observability.supervised import Supervised
 from server.records.caller import READ
 from server.settings import Settings
 from server.store import driver
+from tests.parts import wait_until
 from tests.stack import Stack, free_port, running_stack
 
 WORKERS = 2
@@ -158,6 +160,21 @@ def test_each_worker_tells_the_activity_of_all(watched: tuple[Stack, str]) -> No
     while counted() < before + 20:
         assert time.monotonic() < end
         time.sleep(1)
+
+
+def test_a_folder_that_cannot_be_written_costs_no_other_measure(watched: tuple[Stack, str]) -> None:
+    stack, metrics = watched
+    folder = Path(stack.part("serve").children()[0].environ()[FOLDER_VARIABLE])
+    aside = folder.rename(folder.with_name(f"{folder.name}-aside"))
+    try:
+        # Each worker says so, at the end of the same five seconds.
+        wait_until(
+            lambda: [line["event"] for line in log_lines(stack)].count("a measure failed") >= WORKERS, 20
+        )
+        taken = sample(httpx.get(metrics).text, "rollcall_store_checkouts_total", result="ok")
+        await_sample(metrics, taken + 2 * WORKERS, "rollcall_store_checkouts_total", result="ok")
+    finally:
+        aside.rename(folder)
 
 
 def test_a_worker_that_dies_is_counted(watched: tuple[Stack, str]) -> None:

@@ -166,6 +166,20 @@ async def test_a_caller_who_goes_leaves_the_place_to_the_next(*, given: bool) ->
     assert door.passes()
 
 
+async def test_a_caller_who_goes_as_it_is_shed_leaves_no_place() -> None:
+    door, counted = gate(seconds=0.01)
+    assert door.passes()
+    gone = await in_line(door, [], "a")
+    # Its time in line ends in the turn of the event loop in which its caller goes.
+    asyncio.get_running_loop().call_later(0.01, gone.cancel)
+    time.sleep(0.02)  # noqa: ASYNC251 # so that both are due in one turn
+    await asyncio.gather(gone, return_exceptions=True)
+    assert (gone.cancelled(), counted.refused) == (True, 1)
+    assert not door.passes()
+    door.leave()
+    assert [door.passes() for _ in range(2)] == [True, False]
+
+
 async def test_a_gate_that_is_closed_lets_in_who_waits_and_what_has_begun() -> None:
     door, _ = gate()
     assert door.passes()

@@ -1,6 +1,7 @@
 """Tokens that were good: revoked, of a withdrawn key, or judged by a clock that is off."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,19 @@ async def test_a_deny_list_that_disappears_stays_in_force(tmp_path: Path) -> Non
     path.write_text("stolen")
     authenticator = denying(path)
     path.unlink()
+
+    assert await outcome(authenticator, signed("HS256", SECRET, jti="stolen")) == REVOKED
+
+
+async def test_a_deny_list_is_read_again_whatever_time_its_copy_has(tmp_path: Path) -> None:
+    path = tmp_path / "denied"
+    path.write_text("nobody")
+    authenticator = denying(path)
+    status = path.stat()
+
+    # As by `cp -p` or `rsync --inplace --times`.
+    path.write_text("stolen")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
     assert await outcome(authenticator, signed("HS256", SECRET, jti="stolen")) == REVOKED
 

@@ -119,7 +119,7 @@ def test_settings_that_no_worker_can_use_stop_the_start(stack: Stack) -> None:
 
 
 @contextlib.contextmanager
-def two_workers(stack: Stack, stderr: int) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+def two_workers(stack: Stack, stderr: int, **changes: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Run two workers, and nobody reads the pipe of their stdout."""
     port = free_port()
     environment = environment_of(stack.settings.given()) | {
@@ -128,7 +128,10 @@ def two_workers(stack: Stack, stderr: int) -> Iterator[tuple[str, subprocess.Pop
         "ROLLCALL_WORKERS": "2",
     }
     with subprocess.Popen(
-        [ROLLCALL, "serve"], env=stack.environment | environment, stdout=subprocess.PIPE, stderr=stderr
+        [ROLLCALL, "serve"],
+        env=stack.environment | environment | changes,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
     ) as process:
         try:
             wait_until(lambda: len([worker for worker in serve(process) if listening(worker)]) == 2)
@@ -180,6 +183,25 @@ def test_workers_go_on_when_the_reader_of_their_stderr_stalls(stack: Stack) -> N
             while pipe.write(bytes(4096)):
                 pass
         expect_all_as_before(address, process, stack.token("ada"))
+
+
+def test_settings_that_a_later_worker_cannot_use_end_no_other(stack: Stack, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("k" * 32)
+    with two_workers(stack, subprocess.DEVNULL, ROLLCALL_PAGE_TOKEN_KEYS_FILE=str(keys)) as (
+        address,
+        process,
+    ):
+        keys.write_text("half of them")
+        victim, other = serve(process)
+        victim.kill()
+        wait_until(lambda: victim not in serve(process))
+        # Long enough for two that take its place, one after the other, to refuse the file.
+        time.sleep(6)
+        assert other in serve(process)
+        call(address, stack.token("ada"))
+        keys.write_text("k" * 32)
+        wait_until(lambda: len([worker for worker in serve(process) if listening(worker)]) == 2)
 
 
 def test_workers_die_with_their_supervisor(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1._async import HealthServicer
+from grpc_health.v1.health import aio
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 from rollcall.v1 import rest_pb2, session_pb2
@@ -196,7 +196,7 @@ class _Handlers(grpc.GenericRpcHandler):
 
 async def _serve(port: int) -> None:
     server = grpc.aio.server(options=OPTIONS)
-    health = HealthServicer()
+    health = aio.HealthServicer()
     await health.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [file.services_by_name for file in (rest_pb2.DESCRIPTOR, session_pb2.DESCRIPTOR)]

@@ -37,22 +37,16 @@ class Pages:
         """Return the pages by their file names."""
         return {_page_of(file): self._page(file) for file in self._files}
 
-    def service_page(self, service: str) -> str:
-        """Return the file name of the page that has a service, by its short name."""
-        return self._homes[f".{PACKAGE}.{service}"][0]
-
     def message_link(self, message: str) -> str:
         """Return the page and anchor of a message, by its short name."""
         home, heading = self._homes[f".{PACKAGE}.{message}"]
         return f"{home}#{anchor(heading)}"
 
     def _all_homes(self) -> Iterator[tuple[str, tuple[str, str]]]:
-        """Yield every type and service with its page and its heading there."""
+        """Yield every type with its page and its heading there."""
         for file in self._files:
             for name, _ in _types(file, f".{PACKAGE}"):
                 yield name, (_page_of(file), name.removeprefix(f".{PACKAGE}."))
-            for service in file.service:
-                yield f".{PACKAGE}.{service.name}", (_page_of(file), service.name)
 
     def _page(self, file: FileDescriptorProto) -> str:
         parts = [_comment_of(file), f"Source: `protos/{file.name}`, package `{PACKAGE}`."]

@@ -32,7 +32,7 @@ class DenyList:
 
 def _read(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise SettingsError(f"ROLLCALL_JWT_DENY_LIST: {path}: {error.strerror}") from None
     except UnicodeDecodeError:

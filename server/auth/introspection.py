@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import ssl
 import time
 from typing import Any
 from urllib.parse import quote_plus
@@ -38,7 +39,11 @@ class Introspection:
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._client = httpx.AsyncClient(
-            auth=_client_of(settings), timeout=ANSWER_SECONDS, headers={"accept": "application/json"}
+            auth=_client_of(settings),
+            timeout=ANSWER_SECONDS,
+            headers={"accept": "application/json"},
+            # The authorities of this machine, as for a JWKS, and not those that httpx brings along.
+            verify=ssl.create_default_context(),
         )
         self._remembered = Remembered(self._ask, settings.credential_cache_seconds)
 

@@ -14,6 +14,7 @@ import jwt
 
 from server.errors import IssuerUnavailableError
 from server.settings import Settings, SettingsError
+from server.shielded import shielded
 from server.watched import WatchedFile
 
 ASYMMETRIC = frozenset(("RS256", "ES256", "EdDSA"))
@@ -87,13 +88,18 @@ class Jwks:
             self._refreshing.add_done_callback(_report)
 
     async def _refresh(self, floor: float) -> None:
-        await self._look(floor)
+        if self._is_due(floor) or self._lock.locked():
+            # A caller who goes ends no look: it counts as one, and the next would come too late.
+            await shielded(self._look(floor))
         if not self._keys:
             raise IssuerUnavailableError
 
+    def _is_due(self, floor: float) -> bool:
+        return time.monotonic() - self._looked >= floor
+
     async def _look(self, floor: float) -> None:
         async with self._lock:
-            if time.monotonic() - self._looked >= floor:
+            if self._is_due(floor):
                 self._looked = time.monotonic()
                 try:
                     self._keys = await read_jwks(self._source)

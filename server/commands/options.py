@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from server.records.caller import Caller
+from server.records.violation import FieldError
 from server.settings import Settings, load
 
 MAX_LIFETIME = timedelta(days=3650)
@@ -30,6 +31,16 @@ def _text(value: str) -> str:
     if not value or not value.isprintable():
         raise typer.BadParameter("must be printable text, and not empty")
     return value
+
+
+def check_id(option: str, value: str) -> None:
+    """Refuse what cannot be the id of a user, tenant or client."""
+    from server.records.fields import NAME  # noqa: PLC0415 # records are slow to load for the other commands
+
+    try:
+        NAME.check(value)
+    except FieldError as error:
+        raise typer.BadParameter(error.rule, param_hint=f"'{option}'") from None
 
 
 def lifetime_of(value: str) -> timedelta:

@@ -7,6 +7,7 @@ from random import Random
 from typing import TypeVar
 
 from server.records import times
+from server.records.xid import xid_of
 
 T = TypeVar("T")
 
@@ -19,7 +20,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_DAY = (datetime(2026, 3, 2, tzinfo=UTC) - _EPOCH) // timedelta(seconds=1) * SECOND
 _LAST_DAY = 100
 _GRAINS = (SECOND, 10**6, 1)
-_XID_DIGITS = "0123456789abcdefghijklmnopqrstuv"
 
 
 class Dice(Random):
@@ -40,8 +40,7 @@ class Dice(Random):
 
     def xid(self, moment: int) -> str:
         """Return an xid made at `moment`."""
-        number = (moment // SECOND << 64 | self.getrandbits(64)) << 4
-        return "".join(_XID_DIGITS[number >> shift & 31] for shift in range(95, -1, -5))
+        return xid_of(moment // SECOND, self.getrandbits(64))
 
     def moment(self, first: int = 0, last: int = _LAST_DAY) -> int:
         """Return a daytime between two days, counted from March 2026."""

@@ -127,17 +127,11 @@ def served(settings: Settings, *, for_workers: bool) -> Iterator[Workers]:
     if not settings.metrics_port:
         yield workers
         return
-    with tempfile.TemporaryDirectory(prefix="rollcall-metrics-") as folder:
-        if for_workers:
-            os.environ[FOLDER_VARIABLE] = folder
-        from prometheus_client import REGISTRY, CollectorRegistry, start_http_server  # noqa: PLC0415 # see above
-        from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 # see above
+    with _registry_of_workers() if for_workers else _registry() as registry:
+        from prometheus_client import start_http_server  # noqa: PLC0415 # see above
 
         from server.observability.supervised import Supervised  # noqa: PLC0415 # see above
 
-        registry = CollectorRegistry() if for_workers else REGISTRY
-        if for_workers:
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # as prometheus_client has it
         supervised = Supervised(workers, settings)
         registry.register(supervised)
         address = settings.metrics_host, settings.metrics_port
@@ -153,7 +147,30 @@ def served(settings: Settings, *, for_workers: bool) -> Iterator[Workers]:
             thread.join()
             server.server_close()
             registry.unregister(supervised)
-            os.environ.pop(FOLDER_VARIABLE, None)
+
+
+@contextmanager
+def _registry() -> Iterator[Any]:
+    """Give the registry of this process's metrics."""
+    from prometheus_client import REGISTRY  # noqa: PLC0415 # see above
+
+    yield REGISTRY
+
+
+@contextmanager
+def _registry_of_workers() -> Iterator[Any]:
+    """Give a registry of what the workers that are started inside the block write to files."""
+    with tempfile.TemporaryDirectory(prefix="rollcall-metrics-") as folder:
+        os.environ[FOLDER_VARIABLE] = folder
+        from prometheus_client import CollectorRegistry  # noqa: PLC0415 # see above
+        from prometheus_client.multiprocess import MultiProcessCollector  # noqa: PLC0415 # see above
+
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # as prometheus_client has it
+        try:
+            yield registry
+        finally:
+            del os.environ[FOLDER_VARIABLE]
 
 
 def worker_ended(pid: int) -> None:

@@ -1,12 +1,15 @@
 """What is measured now and then rather than with each call: the event loop's lag, and what was counted."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Sequence
 
 from server.observability.metrics import CallMetrics
 
 INTERVAL_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 async def follow(metrics: CallMetrics, beats: Sequence[Callable[[], None]]) -> None:
@@ -16,4 +19,8 @@ async def follow(metrics: CallMetrics, beats: Sequence[Callable[[], None]]) -> N
         await asyncio.sleep(INTERVAL_SECONDS)
         metrics.loop_lag(max(0.0, time.perf_counter() - due))
         for beat in beats:
-            beat()
+            try:
+                beat()
+            except Exception:
+                # Such as a full disk: the others, and the next beat, go on.
+                log.exception("a measure failed")

@@ -48,11 +48,12 @@ Order = tuple[tuple[str, int], ...]
 class Kind:
     """One kind of record.
 
-    - `name`: as in an import line.
+    - `name`: as in an import line.  `collection`: MongoDB's, where its documents lie.
     - `owner`: the protobuf fields that, with the key, make a record unique.
     - `schema`: its contract's object.  `key`: the object's own id, whose key is the
       same in JSON and protobuf.
-    - `facts`: from the checked object, the fields that queries filter or sort by.
+    - `facts`: from the checked object, the fields that queries filter or sort by;
+      `owner_facts`: those from what REST does not print of the message, such as the tenant.
     - `indexes`: over stored fields; each serves the queries of its kind.
     - `heavy`: the protobuf fields that view BASIC leaves out.
     - `changed`: the path of the protobuf field that says when it last changed, if it has one.

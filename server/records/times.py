@@ -46,9 +46,11 @@ def _printed(moment: datetime, nanos: int) -> str:
 
 def to_proto(text: str) -> Timestamp:
     """Return the Timestamp of a canonical time."""
-    return Timestamp(
-        seconds=(to_datetime(text) - _EPOCH) // _SECOND, nanos=int(text[20:-1].ljust(9, "0") or "0")
-    )
+    return Timestamp(seconds=(to_datetime(text) - _EPOCH) // _SECOND, nanos=_nanos(text))
+
+
+def _nanos(text: str) -> int:
+    return int(text[20:-1].ljust(9, "0"))
 
 
 def to_datetime(text: str) -> datetime:
@@ -91,4 +93,4 @@ def plus(text: str, delta: timedelta) -> str:
         moment += delta
     except OverflowError:
         moment = datetime.max.replace(tzinfo=UTC)
-    return _printed(moment.replace(microsecond=0), int(text[20:-1].ljust(9, "0") or "0"))
+    return _printed(moment.replace(microsecond=0), _nanos(text))

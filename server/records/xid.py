@@ -7,7 +7,11 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 
 
 def new_xid() -> str:
-    """Return a fresh xid: seconds of the epoch, then 8 random bytes."""
-    raw = int(time.time()).to_bytes(4, "big") + secrets.token_bytes(8)
-    number = int.from_bytes(raw, "big") << 4
+    """Return a fresh xid."""
+    return xid_of(int(time.time()), secrets.randbits(64))
+
+
+def xid_of(seconds: int, bits: int) -> str:
+    """Return the xid of a time, in seconds since 1970, and 64 random bits."""
+    number = (seconds << 64 | bits) << 4
     return "".join(_DIGITS[number >> shift & 31] for shift in range(95, -1, -5))

@@ -8,8 +8,10 @@ import asyncio
 import hashlib
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -37,13 +39,17 @@ from server.store.writes import (
     GoneError,
     RequestIdError,
     StaleError,
+    TooLargeError,
     Whole,
     WholeMissingError,
     Writes,
 )
+from server.turns import in_turn
 
 MAX_BATCH = 1000
 MAX_REQUEST_ID_CHARS = 128
+TURN_SECONDS = 0.01
+"""How long a batch is judged before other calls have their turn: a large one takes a second in all."""
 PAUSE_SECONDS = 0.05
 """How long, at most, a write waits before it is tried again because another one came between."""
 
@@ -105,7 +111,9 @@ class Resources:
     async def create(self, caller: Caller, request: Any, owned: Owned) -> bytes:
         """Store a new record and return its message."""
         require_writer(caller)
-        creation = self._creation(caller, request, owned, self._field)
+        record = getattr(request, self._field)
+        judge = partial(self._creation, caller, request, owned, self._field)
+        creation = await in_turn(record.ByteSize(), judge)
         return unframed((await self._created(caller, [creation]))[0])
 
     async def batch_create(
@@ -119,12 +127,16 @@ class Resources:
         if len(requests) > MAX_BATCH:
             raise InvalidArgumentError("requests", f"must not be more than {MAX_BATCH}")
         _check_distinct([request.request_id for request in requests])
-        creations = [
-            self._creation(
-                caller, request, owned(getattr(request, self._field)), f"requests[{index}].{self._field}"
-            )
-            for index, request in enumerate(requests)
-        ]
+        creations = []
+        turn_ends = time.monotonic() + TURN_SECONDS
+        for index, request in enumerate(requests):
+            record = getattr(request, self._field)
+            path = f"requests[{index}].{self._field}"
+            judge = partial(self._creation, caller, request, owned(record), path)
+            creations.append(await in_turn(record.ByteSize(), judge))
+            if time.monotonic() > turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.monotonic() + TURN_SECONDS
         return b"".join(await self._created(caller, creations, batch=True))
 
     async def update(
@@ -138,7 +150,8 @@ class Resources:
         while True:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
-                creation = Creation(self._new_document(message, owned, self._field))
+                judge = partial(self._new_document, message, owned, self._field)
+                creation = Creation(await in_turn(message.ByteSize(), judge))
                 try:
                     return unframed((await self._created(caller, [creation]))[0])
                 except AlreadyExistsError:
@@ -151,7 +164,8 @@ class Resources:
                 raise self._missing(key)
             if message.etag and message.etag != row["etag"]:
                 raise self._stale(key)
-            document = self._changed(row, message, mask, owned)
+            change = partial(self._changed, row, message, mask, owned)
+            document = await in_turn(message.ByteSize() + len(row[PB]), change)
             try:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:
@@ -226,6 +240,9 @@ class Resources:
             raise InvalidArgumentError(
                 place, "was used for another record", reason="REQUEST_ID_REUSED"
             ) from None
+        except TooLargeError:
+            place = "requests" if batch else self._field
+            raise InvalidArgumentError(place, "must be fewer, or smaller, to be stored at once") from None
         except GoneError as error:
             raise self._missing(error.key) from None
         except WholeMissingError as error:

@@ -57,16 +57,26 @@ OutOfDiskSpace."""
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a driver's error about the store's health into ours; others go on."""
+    """Turn a driver's error about the store's health into ours; of others, MongoDB's message goes on."""
     try:
         yield
     except PyMongoError as error:
-        if _is_outage(error):
+        refusal = _without_records(error)
+        if _is_outage(error) or _is_outage(refusal):
             raise UnavailableError from None
-        raise
+        raise refusal from None
     except InvalidBSON:
         # A reply that was damaged on its way.
         raise UnavailableError from None
+
+
+def _without_records(error: PyMongoError) -> PyMongoError:
+    """Return an error without what its command was about: unexpected ones get into the log."""
+    if not isinstance(error, OperationFailure) or error.details is None:
+        return error
+    details = error.details
+    first, *_ = details.get("writeErrors") or details.get("writeConcernErrors") or [details]
+    return OperationFailure(first.get("errmsg", type(error).__name__), first.get("code", error.code))
 
 
 def _is_outage(error: PyMongoError) -> bool:

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import partial
 from itertools import accumulate, repeat
 from operator import contains, itemgetter
 from typing import Any
@@ -13,14 +13,16 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.asynchronous.database import AsyncDatabase
 
-from server.records.kind import BASIC, JSON, PB, Document, Kind, Order, Owner, rerendered
-from server.records.query import Position, Query
+from server.records.kind import BASIC, JSON, PB, Document, Kind, Owner, rerendered
+from server.records.query import Query
 from server.shielded import shielded
 from server.store.cancellation import Cancellation
 from server.store.direct import Direct
 from server.store.driver import start_snapshot
 from server.store.failures import translated
+from server.store.finds import find_command, find_filter, index_of, projection
 from server.store.tallies import TALLIES
+from server.turns import in_turn
 
 BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
@@ -62,7 +64,7 @@ class Reads:
         """Return a page: each row has `form` (PB, BASIC or JSON) and the fields `also`."""
         if query.limit == 0:
             return []
-        rows = await self._directly(_command(query, (form, *also))) if at_once(query, form) else None
+        rows = await self._directly(find_command(query, (form, *also))) if at_once(query, form) else None
         if rows is None:
             with translated():
                 rows = await self._take(self._cursor(query, (form, *also)), query.limit)
@@ -134,16 +136,16 @@ class Reads:
         """Return a list that turns out to be shorter than a first batch, by one find; None if it does not."""
         few = replace(query, limit=_first_batch(query, form))
         # Ids are in the index: this costs little where it is in vain.
-        found = await self._directly(_command(few, ()))
+        found = await self._directly(find_command(few, ()))
         if found is None or len(found) == few.limit:
             return None
-        rows = await self._directly(_command(few, (form, *also)))
+        rows = await self._directly(find_command(few, (form, *also)))
         return rows if rows is not None and len(rows) < few.limit else None
 
     async def get(self, kind: Kind, owner: Owner, key: str, *fields: str) -> Document | None:
         """Return one record with `fields`; None if there is none."""
         filter_ = {"_id": kind.document_id(owner, key), **kind.live()}
-        rows = await self._few(kind.collection, filter_, _projection((*fields, "id")))
+        rows = await self._few(kind.collection, filter_, projection((*fields, "id")))
         if not rows:
             return None
         (row,) = rows
@@ -175,7 +177,7 @@ class Reads:
 
     async def matching(self, kind: Kind, filter_: Mapping[str, Any], field: str) -> set[Any]:
         """Return one field of all records that match a filter of few results."""
-        rows = await self._few(kind.collection, filter_, _projection((field,)))
+        rows = await self._few(kind.collection, filter_, projection((field,)))
         return {row[field] for row in rows}
 
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
@@ -183,7 +185,9 @@ class Reads:
 
     async def _few(self, collection: str, filter_: Mapping[str, Any], projection: Mapping[str, int]) -> Rows:
         """Return all that a filter of few results finds, in any order."""
-        rows = await self._directly({"find": collection, "filter": filter_, "projection": projection})
+        # By itself MongoDB ends a first batch at 101 records; a page may have one agent more.
+        command = {"find": collection, "filter": filter_, "projection": projection, "batchSize": MAX_BATCH}
+        rows = await self._directly(command)
         if rows is not None:
             return rows
         with translated():
@@ -208,12 +212,12 @@ class Reads:
         # One reply holds the page where it fits into 16 MB; where it does not, the cursor goes on.
         cursor = self._collection(query.kind).find(
             find_filter(query),
-            _projection((*fields, "id")),
+            projection((*fields, "id")),
             sort=query.order,
             skip=query.skip,
             limit=query.limit,
             batch_size=min(query.limit, MAX_BATCH) + 1,
-            hint=_index_of(query),
+            hint=index_of(query),
             comment=name,
             session=session,
         )
@@ -231,12 +235,11 @@ class Reads:
 
     async def _rendered(self, kind: Kind, ids: Sequence[Document]) -> dict[str, bytes]:
         rendered = {}
-        for id_ in ids:
-            with translated():
-                finding = self._collection(kind).find_one({"_id": id_}, _projection((PB, "id")))
-                row = await self._driven(finding)
-            if row is not None:
-                rendered[row["id"]] = rerendered(kind, row[PB])
+        at_once = FIRST_BATCH[bool(kind.heavy)]
+        for start in range(0, len(ids), at_once):
+            some = {"_id": {"$in": ids[start : start + at_once]}}
+            for row in await self._few(kind.collection, some, projection((PB, "id"))):
+                rendered[row["id"]] = await in_turn(len(row[PB]), partial(rerendered, kind, row[PB]))
         return rendered
 
 
@@ -261,79 +264,3 @@ def _fitting(rows: Rows, form: str, max_bytes: float) -> int:
     """Return how many rows, from the first on, take `max_bytes` together; the first one always fits."""
     ends = list(accumulate(map(len, map(itemgetter(form), rows))))
     return max(1, bisect_right(ends, max_bytes))
-
-
-def find_filter(query: Query) -> dict[str, Any]:
-    """Return a query's filter, continued behind its position."""
-    if query.after is None:
-        return dict(query.filter)
-    return {**query.filter, **_behind(query.after, query.order)}
-
-
-def _behind(position: Position, order: Order) -> dict[str, Any]:
-    """Return the keyset condition: the rest of the position's time, then other times.
-
-    Each is a range of the index, and MongoDB merges the two in order: nothing is read that is not returned.
-    """
-    beyond = {1: "$gt", -1: "$lt"}
-    *times, (id_field, id_sign) = order
-    *bounds, id_ = position
-    behind_id = {id_field: {beyond[id_sign]: id_}}
-    if not times:
-        return behind_id
-    ((field, sign),), (bound,) = times, bounds
-    return {"$or": [{field: bound, **behind_id}, {field: {beyond[sign]: bound}}]}
-
-
-def _command(query: Query, fields: Sequence[str]) -> dict[str, Any]:
-    return {
-        "find": query.kind.collection,
-        "filter": find_filter(query),
-        "projection": _projection((*fields, "id")),
-        "sort": dict(query.order),
-        "skip": query.skip,
-        "limit": query.limit,
-        "batchSize": query.limit + 1,
-        "hint": dict(_index_of(query)),
-    }
-
-
-def _index_of(query: Query) -> list[tuple[str, int]]:
-    return index_for(query.kind, _equalities(query.filter), query.order)
-
-
-def _equalities(filter_: Mapping[str, Any]) -> frozenset[str]:
-    """Return the fields that a filter pins to values, so that an index can begin with them."""
-    return frozenset(
-        name
-        for name, condition in filter_.items()
-        if type(condition) is not dict or name == "owner" or not condition.keys().isdisjoint(("$all", "$in"))
-    )
-
-
-@cache
-def _projection(fields: tuple[str, ...]) -> dict[str, int]:
-    return {"_id": 0, **dict.fromkeys(fields, 1)}
-
-
-@cache
-def index_for(kind: Kind, pinned: frozenset[str], order: Order) -> list[tuple[str, int]]:
-    """Return the index that serves a filter and an order: equalities first, then the order.
-
-    Naming it spares MongoDB the choice, and a wrong one.
-    """
-    wanted = [name for name, _ in order]
-    best: Order | None = None
-    reach = -1
-    for index in kind.indexes:
-        names = [name for name, _ in index]
-        start = names.index(wanted[0]) if wanted[0] in names else -1
-        if (
-            start > reach
-            and names[start : start + len(wanted)] == wanted
-            and pinned.issuperset(names[:start])
-        ):
-            best, reach = index, start
-    if best is None:
-        raise LookupError(f"{kind.name} has no index for {sorted(pinned)} in the order {wanted}")
-    return list(best)

@@ -9,7 +9,13 @@ from typing import Any, TypeVar
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError, DuplicateKeyError, InvalidOperation, PyMongoError
+from pymongo.errors import (
+    BulkWriteError,
+    DuplicateKeyError,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+)
 
 from server.errors import UnavailableError
 from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
@@ -31,6 +37,8 @@ TRANSACTION_SECONDS = 120
 RENEWED_AT_ONCE = 16
 ERASED_AT_ONCE = 500
 DUPLICATE_KEY = 11000
+TRANSACTION_TOO_LARGE = 388
+"""For the cache, which holds a transaction's index entries until its end."""
 
 _LIGHT = {PB: 0, BASIC: 0, JSON: 0}
 """Everything of a document but its ready-made forms."""
@@ -80,6 +88,10 @@ class WholeMissingError(Exception):
         self.whole = whole
 
 
+class TooLargeError(Exception):
+    """The creations are more than MongoDB takes in one transaction."""
+
+
 class _RequestRaceError(Exception):
     """Another call with the same request id came first."""
 
@@ -114,7 +126,7 @@ class Writes:
         """Insert documents, all or none, and return them.
 
         What was created before under a creation's request id is returned as it is now.
-        Raises ExistsError, RequestIdError or GoneError.
+        Raises ExistsError, RequestIdError, GoneError or TooLargeError.
         """
         for creation in creations:
             if creation.whole is not None:
@@ -125,6 +137,10 @@ class Writes:
                 await self._insert(kind, creations, made)
             except _RequestRaceError:
                 continue
+            except OperationFailure as error:
+                if error.code == TRANSACTION_TOO_LARGE:
+                    raise TooLargeError from None
+                raise
             await self._keep_with_wholes(kind, creations)
             return [made.get(index, creation.document) for index, creation in enumerate(creations)]
         raise UnavailableError

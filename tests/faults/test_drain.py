@@ -135,6 +135,28 @@ async def test_a_server_that_drains_goes_on_until_it_is_asked_again(store: Store
         assert await asyncio.wait_for(server.ended(), DRAIN_SECONDS / 2) == 0
 
 
+async def test_a_server_that_drains_goes_on_measuring(store: Store, tmp_path: Path) -> None:
+    server = Server(tmp_path, store.uri, drain_seconds=DRAIN_SECONDS)
+    async with server.serving(), stub_at(server.port, f"t-{uuid.uuid4()}") as stub:
+        await stub.create(2, None)
+        server.terminate()
+
+        async def is_down() -> bool:
+            return not await server.healthy()
+
+        await until(is_down, 5)
+        counted = await server.metric("rollcall_credential_lookups_total")
+
+        async def are_counted() -> bool:
+            return await server.metric("rollcall_credential_lookups_total") >= counted + 20
+
+        for _ in range(20):
+            await stub.get(2, None)
+        await until(are_counted, DRAIN_SECONDS / 4)
+        server.terminate()
+        assert await asyncio.wait_for(server.ended(), DRAIN_SECONDS / 2) == 0
+
+
 async def refusal(server: Server, tenant: str) -> str:
     """Return how a new connection is refused."""
     async with channel_to(server.port) as channel:

@@ -454,6 +454,14 @@ def test_a_request_over_16_mebibytes_is_refused_and_one_below_is_read(who: Calle
     assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["session"])
 
 
+def test_a_batch_that_is_too_much_for_one_transaction_is_refused_whole(who: Caller) -> None:
+    # Each key has an entry in two indexes, and all of them wait in MongoDB's cache.
+    metadata = {f"k{number}": number for number in range(800)}
+    refusal = who.refused(kit.SESSION.batch([kit.SESSION.record(metadata=metadata) for _ in range(1000)]))
+    assert (refusal.code, refusal.fields) == (Code.INVALID_ARGUMENT, ["requests"])
+    assert not who(kit.SESSION.listing()).sessions
+
+
 # --- odd text --------------------------------------------------------------------------------------
 
 ODD = {

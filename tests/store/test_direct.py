@@ -20,7 +20,8 @@ from pymongo.errors import PyMongoError
 
 from server.embedded import mongod
 from server.errors import UnavailableError
-from server.records import session, user_session
+from server.records import agent, session, user_session
+from server.records.caller import Caller
 from server.records.kind import JSON, PB, Document, stored
 from server.records.query import Query
 from server.settings import load
@@ -157,6 +158,41 @@ async def test_a_list_that_is_long_is_of_one_snapshot(house: House) -> None:
         assert house.finds.number == before + 2
     finally:
         await house.database["sessions"].delete_many({"id": {"$gte": parts.uid(1000)}})
+
+
+async def test_the_agents_of_a_full_page_of_sessions_need_no_driver(house: House) -> None:
+    rids = {parts.agent_rid(str(number)) for number in range(102)}
+    agents = [stored(agent.KIND, {}, {"rid": rid}, {"viewers": ["*"]}) for rid in rids]
+    await house.database["agents"].insert_many(agents)
+    try:
+        await house.warm()
+        before = house.finds.number
+        granted = agent.accessible(rids, Caller("u", "t"))
+        assert await house.reads.matching(agent.KIND, granted, "id") == rids
+        assert house.finds.number == before
+    finally:
+        await house.database["agents"].delete_many({})
+
+
+async def test_a_page_of_an_older_version_is_rendered_after_one_more_find(house: House) -> None:
+    wanted = await expected(house, page_of(20), JSON)
+    sessions = house.database["sessions"]
+    kept = await sessions.find({}).to_list(None)
+    await house.warm()
+    await sessions.update_many({}, {"$unset": {JSON: ""}})
+    try:
+        before, asked = house.finds.number, await finds_of(house)
+        assert await house.reads.find(page_of(20), JSON) == wanted
+        assert (house.finds.number, await finds_of(house)) == (before, asked + 2)
+    finally:
+        for document in kept:
+            await sessions.replace_one({"_id": document["_id"]}, document)
+
+
+async def finds_of(house: House) -> int:
+    """Return how often mongod was asked to find something, by anybody."""
+    status = await house.database.client.admin.command("serverStatus")
+    return int(status["metrics"]["commands"]["find"]["total"])
 
 
 async def test_pages_side_by_side_have_a_connection_each(house: House) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import traceback
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from pymongo.errors import OperationFailure
 
 from server.app import KINDS
 from server.errors import DeadlineExceededError, UnavailableError
@@ -104,6 +106,27 @@ async def store(shared: Store) -> Store:
     for name in (*(kind.collection for kind in KINDS), TALLIES, REQUESTS):
         await shared.database[name].delete_many({})
     return shared
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_what_mongodb_refuses_is_told_without_the_records(number: int, store: Store) -> None:
+    name = session.KIND.collection
+    body = parts.session(metadata={"a": "of-theirs"})
+    documents = [
+        stored(
+            session.KIND, {"developer_id": "t"}, session.KIND.schema.check(body | {"id": parts.uid(each)}), {}
+        )
+        for each in range(number)
+    ]
+    await store.database.command("collMod", name, validator={"terms": "never"})
+    try:
+        with pytest.raises(OperationFailure) as refused:
+            await store.writes.create(session.KIND, [Creation(document) for document in documents])
+    finally:
+        await store.database.command("collMod", name, validator={})
+    assert refused.value.code == 121
+    assert str(refused.value) == "Document failed validation"
+    assert "of-theirs" not in "".join(traceback.format_exception(refused.value))
 
 
 # --- documents -------------------------------------------------------------------------------------
