@@ -797,7 +797,7 @@ def test_access_log_has_the_grpc_status_of_native_calls_alone(proxy: Proxy) -> N
 
     with grpc.insecure_channel(f"127.0.0.1:{proxy.rest_port}") as channel:
         body = rest_pb2_grpc.RestServiceStub(channel).ListRobots(
-            rest_pb2.ListRobotsRestRequest(), metadata=[("x-act", "echo")]
+            rest_pb2.ListRobotsRestRequest(), metadata=(("x-act", "echo"),)
         )
     assert line_of(proxy, json.loads(body.data)["x-request-id"])["grpc_status"] == "OK"
 
