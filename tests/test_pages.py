@@ -172,6 +172,25 @@ def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
     assert stored == '[{},{},""]'
 
 
+@in_chromium
+@pytest.mark.parametrize("theme", THEMES)
+def test_docs_show_where_the_focus_is_and_what_a_filter_finds(
+    loaded: Stack, tmp_path: Path, theme: str
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], theme) as browser:
+        browser.open("/docs")
+        filter_ = browser.one(".operation-filter-input")
+        filter_.send_keys("/v1/robots")
+        WebDriverWait(browser.driver, SECONDS).until(lambda _: 0 < len(browser.all(".opblock")) < 15)
+        for _ in range(5):
+            focused, shown = browser.driver.execute_script(FOCUSED)
+            assert shown, focused.get_attribute("outerHTML")
+            focused.send_keys(Keys.TAB)
+        filter_.send_keys("zzz")
+        browser.await_text("#docs h3", "Nothing has this in its tag or path.")
+        browser.check()
+
+
 LISTS = ("user", "session", "robot", "agent")
 
 
