@@ -361,6 +361,20 @@ def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stac
 
 
 @in_chromium
+def test_token_that_expires_meanwhile_takes_what_it_showed_with_it(loaded: Stack, tmp_path: Path) -> None:
+    short = loaded.token(USER, expires_in=timedelta(seconds=12))
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(short, Keys.ENTER)
+        browser.click(f"{list_of('user')} button.row")
+        assert browser.all("dialog[open]")
+        browser.await_text("#refusal[role=alert]", "The token has expired")
+        assert not browser.all("dialog[open]")
+        assert titles(browser, "user") == []
+        assert browser.driver.switch_to.active_element == browser.one("#token")
+
+
+@in_chromium
 def test_console_sends_no_token_that_is_none_and_does_not_keep_it(loaded: Stack, tmp_path: Path) -> None:
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
@@ -570,6 +584,23 @@ def test_console_refreshes_its_lists(loaded: Stack, tmp_path: Path) -> None:
         loaded.load(line("session", session(situation="Just now"), developer_id="fresh"))
         browser.click("#refresh")
         assert await_titles(browser, "session", 1) == ["Just now"]
+
+
+@in_chromium
+def test_console_tells_a_silent_server_from_a_silent_proxy(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        server = loaded.part("serve")
+        server.suspend()
+        try:
+            browser.click("#refresh")
+            browser.await_text("#health-server", "down")
+            browser.await_text("#health-proxy", "up")
+        finally:
+            server.resume()
+        await_titles(browser, "user", ROWS)
 
 
 @in_chromium

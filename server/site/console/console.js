@@ -5,8 +5,7 @@ const BATCH = 100; // fetched at a time
 const MOST = 2000; // looked through by a search, before it asks whether to go on
 const SECONDS = 10; // between two looks at the health
 const SAMPLES = 30; // of this page's calls: five minutes
-const PATIENCE = 12_000; // milliseconds: the service answers within 10 s, whatever fails behind it
-const SHORT_PATIENCE = 5_000; // for what needs no store
+const PATIENCE = 12_000; // milliseconds: the proxy answers within 10 s, whatever fails behind it
 
 const messages = (count = 0) => `${count} message${Number(count) === 1 ? "" : "s"}`;
 
@@ -300,6 +299,7 @@ function refresh() {
 
 function forget(refusal = "") {
   sessionStorage.removeItem("rollcall.token");
+  dialog.close();
   start(refusal);
   one("#token").focus();
 }
@@ -347,7 +347,7 @@ async function look() {
   const status = (asked) => asked.then((answer) => answer.status ?? 200, (error) => error.cause ?? 0);
   const state = (code) => (code < 500 ? "up" : "down");
   let began = performance.now();
-  const server = await status(fetch("/docs", { cache: "no-store", signal: AbortSignal.timeout(SHORT_PATIENCE) }));
+  const server = await status(fetch("/docs", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) }));
   if (turn !== looks) return;
   let took = performance.now() - began;
   mark("proxy", server ? "up" : "down");
