@@ -26,6 +26,7 @@ export function plotService({ points: all, seconds }) {
     faint: points.map((point) => point.p95_ms),
   });
   const last = points.at(-1);
+  const idle = longest ? `no call now; 95 % under ${short(longest)} at worst in ${span(past)}` : `no call in ${span(past)}`;
   const at = ({ time }) => `at ${second.format(new Date(time * 1000))}`;
   tell("rate", {
     now: short(last.calls / seconds),
@@ -35,7 +36,7 @@ export function plotService({ points: all, seconds }) {
     now: last.calls ? short(last.median_ms) : "–",
     text: last.calls
       ? `now, 95 % under ${short(last.p95_ms)}; at worst ${short(longest)} in ${span(past)}`
-      : `no call now; 95 % under ${short(longest)} at worst in ${span(past)}`,
+      : idle,
   }, points.map((point) => ({
     now: point.calls ? short(point.median_ms) : "–",
     text: point.calls ? `${at(point)}; 95 % under ${short(point.p95_ms)}` : `${at(point)}; no call`,
