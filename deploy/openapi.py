@@ -111,7 +111,8 @@ class Writer:
                     self._document["paths"].setdefault(shown, {})[verb] = {
                         "operationId": method.name if number == 1 else f"{method.name}{number}",
                         "tags": [tag],
-                        "summary": summary,
+                        # Plain text, by OpenAPI.
+                        "summary": summary.replace("`", ""),
                         "description": more,
                         "security": [{"bearer": []}],
                         **self._request(method.input_type, path, binding.body),

@@ -1,8 +1,5 @@
 """The command line: `rollcall import`, `export`, `show`, `erase` and `migrate`."""
 
-import contextlib
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -98,17 +95,24 @@ def export_records(
     output: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is stdout.")] = "-",
     data_dir: DataDir = None,
 ) -> None:
-    """Write every record as lines that `rollcall import` reads: a backup.
+    r"""Write every record as lines that `rollcall import` reads: a backup.
 
-    The lines are ordered; import and export again give the same bytes.
+    The lines are ordered; import and export again give the same bytes.  FILE is replaced once the export
+    is complete, so one that fails or is stopped leaves the file from before.
+
+    \b
+    Examples:
+      rollcall export --output rollcall.jsonl
+      rollcall export session robot | gzip > some.jsonl.gz
     """
     from server.commands import exporting, maintenance  # noqa: PLC0415 # as above
 
-    names = frozenset(maintenance.kind_named(name).name for name in kinds or ())
+    wanted = exporting.exported(frozenset(maintenance.kind_named(name).name for name in kinds or ()))
     settings = find_service(settings_of(data_dir))
     try:
-        with contextlib.nullcontext(sys.stdout.buffer) if output == "-" else Path(output).open("wb") as sink:
-            lines = exporting.export(settings, names, sink.write)
+        lines = exporting.export(settings, wanted, output)
+    except BrokenPipeError:
+        raise  # Who reads has enough; typer ends quietly then.
     except OSError as error:
         raise SettingsError(f"--output: {output}: {error.strerror}") from None
     typer.echo(f"exported {lines:,} records", err=True)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that Prometheus adds when it scrapes."""
-UNSET = {"rollcall_certificate_expiry_seconds": {"certificate"}}
+UNSET = {"rollcall_certificate_expiry_timestamp_seconds": {"certificate"}}
 """Labels of what has no value in a service without TLS."""
 CODES = {code.name for code in grpc.StatusCode}
 

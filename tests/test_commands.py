@@ -18,7 +18,7 @@ from server.records.caller import Caller
 from server.records.kind import JSON
 from server.records.xid import new_xid
 from tests.parts import audited, user_session
-from tests.stack import ROLLCALL, Stack, lines_of, running_stack
+from tests.stack import ROLLCALL, Stack, free_port, lines_of, running_stack
 
 
 def session(**changes: Any) -> dict[str, Any]:
@@ -130,9 +130,15 @@ def test_progress_shows_on_a_terminal_alone(stack: Stack, tmp_path: Path) -> Non
     file.write_bytes(
         text_of(*lines_of("session", {"developer_id": tenant()}, *(session() for _ in range(2000))))
     )
+    assert "━" in on_terminal(stack, "import", str(file))
+    assert "━" in on_terminal(stack, "export", "--output", str(file))
+
+
+def on_terminal(stack: Stack, *arguments: str) -> str:
+    """What a command that goes well shows on a terminal."""
     terminal, other_end = pty.openpty()
     with subprocess.Popen(
-        [ROLLCALL, "import", str(file)], stderr=other_end, env=stack.environment | {"TERM": "xterm"}
+        [ROLLCALL, *arguments], stderr=other_end, env=stack.environment | {"TERM": "xterm"}
     ) as process:
         os.close(other_end)
         shown = b""
@@ -146,7 +152,7 @@ def test_progress_shows_on_a_terminal_alone(stack: Stack, tmp_path: Path) -> Non
             shown += part
         assert process.wait() == 0
     os.close(terminal)
-    assert "━" in shown.decode()
+    return shown.decode()
 
 
 def test_messages_come_with_their_session(stack: Stack) -> None:
@@ -240,6 +246,39 @@ async def test_export_and_import_give_the_same_bytes_again(tmp_path: Path) -> No
     assert {json.loads(line)["kind"] for line in exported.splitlines()} == {
         *("user_session", "session", "robot", "robot_session", "agent", "agent_session")
     }
+
+
+def test_an_export_that_fails_leaves_the_backup_from_before(stack: Stack, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.jsonl"
+    backup.write_text("good")
+    backup.chmod(0o600)
+    nowhere = {"ROLLCALL_MONGODB_URI": f"mongodb://127.0.0.1:{free_port()}/?replicaSet=x"}
+    environment = stack.environment | nowhere | {"ROLLCALL_MONGODB_SECONDS": "1"}
+    failed = subprocess.run(
+        [ROLLCALL, "export", "--output", str(backup)], env=environment, capture_output=True, check=False
+    )
+    assert (failed.returncode, failed.stderr) == (1, b"rollcall: The store is unavailable\n")
+    assert list(tmp_path.iterdir()) == [backup]
+    assert backup.read_text() == "good"
+
+    assert stack.command("export", "--output", str(backup)).returncode == 0
+    assert list(tmp_path.iterdir()) == [backup]
+    assert backup.read_text() != "good"
+    assert backup.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_export_to_one_who_has_enough_ends_without_a_word(stack: Stack) -> None:
+    stack.load(*lines_of("session", {"developer_id": tenant()}, *(session() for _ in range(500))))
+    command = f"{ROLLCALL} export | head -n 1"
+    done = subprocess.run(["/bin/sh", "-c", command], env=stack.environment, capture_output=True, check=False)
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""
+
+
+def test_an_export_of_what_has_no_line_says_whose_line_has_it(stack: Stack) -> None:
+    done = stack.command("export", "robot_message")
+    assert done.returncode == 2
+    assert b"a robot_message is in the line of its robot_session" in done.stderr
 
 
 def test_a_tenant_outlives_export_and_import(stack: Stack) -> None:

@@ -791,9 +791,24 @@ def test_access_log(proxy: Proxy) -> None:
     assert "SECRET" not in proxy.log.read_text()
 
 
+def test_access_log_has_the_grpc_status_of_native_calls_alone(proxy: Proxy) -> None:
+    for path in ("/robots", "/robots/missing", "/nowhere"):
+        assert "grpc_status" not in logged(proxy, proxy.get(path))
+
+    with grpc.insecure_channel(f"127.0.0.1:{proxy.rest_port}") as channel:
+        body = rest_pb2_grpc.RestServiceStub(channel).ListRobots(
+            rest_pb2.ListRobotsRestRequest(), metadata=(("x-act", "echo"),)
+        )
+    assert line_of(proxy, json.loads(body.data)["x-request-id"])["grpc_status"] == "OK"
+
+
 def logged(proxy: Proxy, answer: httpx.Response) -> dict[str, Any]:
-    """The line of an answer in the access log, which is not written at once."""
-    name = answer.headers["x-request-id"]
+    """The line of an answer in the access log."""
+    return line_of(proxy, answer.headers["x-request-id"])
+
+
+def line_of(proxy: Proxy, name: str) -> dict[str, Any]:
+    """The line of a request in the access log, which is not written at once."""
     end = time.monotonic() + 5
     while name not in (text := proxy.log.read_text()):
         assert time.monotonic() < end

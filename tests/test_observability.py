@@ -212,7 +212,9 @@ def test_metrics_say_when_certificates_expire(tmp_path: Path) -> None:
     registry.register(Supervised(Workers(alive=1), settings))
     text = generate_latest(registry).decode()
     expiry = datetime(2027, 1, 2, tzinfo=UTC).timestamp()
-    assert sample(text, "rollcall_certificate_expiry_seconds", certificate="rest_tls_cert") == expiry
+    assert (
+        sample(text, "rollcall_certificate_expiry_timestamp_seconds", certificate="rest_tls_cert") == expiry
+    )
     cert.write_text("half a certificate")
     assert b"rest_tls_cert" not in generate_latest(registry)
 

@@ -6,18 +6,19 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import jwt
 import pytest
+from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 from server.records.caller import READ, WRITE
 from server.rest import site
-from tests.browser import SECONDS, SIZES, THEMES, Browser, chromium, in_chromium
+from tests.browser import HEIGHT, SECONDS, SIZES, THEMES, Browser, chromium, in_chromium
 from tests.documents import here, run
 from tests.parts import (
     ROBOTS,
@@ -88,6 +89,12 @@ def test_page_is_public_and_safe(stack: Stack, path: str) -> None:
     assert answer.headers["cache-control"] in {site.PASSING, site.LASTING}
     if path in FILES:
         assert answer.content == FILES[path].read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", *FILES])
+def test_only_the_viewer_s_own_files_may_be_of_the_version_before(stack: Stack, path: str) -> None:
+    kept = site.LASTING if "/swagger-ui" in path else site.PASSING
+    assert stack.get(path).headers["cache-control"] == kept
 
 
 @pytest.mark.parametrize(
@@ -165,6 +172,25 @@ def test_docs_keep_no_token(loaded: Stack, tmp_path: Path) -> None:
     assert stored == '[{},{},""]'
 
 
+@in_chromium
+@pytest.mark.parametrize("theme", THEMES)
+def test_docs_show_where_the_focus_is_and_what_a_filter_finds(
+    loaded: Stack, tmp_path: Path, theme: str
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], theme) as browser:
+        browser.open("/docs")
+        filter_ = browser.one(".operation-filter-input")
+        filter_.send_keys("/v1/robots")
+        WebDriverWait(browser.driver, SECONDS).until(lambda _: 0 < len(browser.all(".opblock")) < 15)
+        for _ in range(5):
+            focused, shown = browser.driver.execute_script(FOCUSED)
+            assert shown, focused.get_attribute("outerHTML")
+            focused.send_keys(Keys.TAB)
+        filter_.send_keys("zzz")
+        browser.await_text("#docs h3", "Nothing has this in its tag or path.")
+        browser.check()
+
+
 LISTS = ("user", "session", "robot", "agent")
 
 
@@ -229,7 +255,7 @@ def test_console_lists_searches_and_pages(browser: Browser, loaded: Stack) -> No
 
 
 CONTROLS = """
-return [...document.querySelectorAll("a, button, input, summary")]
+return [...document.querySelectorAll("a, button, input, summary, svg[tabindex]")]
   .filter((each) => !each.disabled && each.checkVisibility());
 """
 FOCUSED = """
@@ -332,6 +358,20 @@ def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stac
             assert browser.driver.execute_script(STORED) == '[{},{},""]'
             assert browser.driver.switch_to.active_element == browser.one("#token")
             browser.check(refused=401)
+
+
+@in_chromium
+def test_token_that_expires_meanwhile_takes_what_it_showed_with_it(loaded: Stack, tmp_path: Path) -> None:
+    short = loaded.token(USER, expires_in=timedelta(seconds=12))
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(short, Keys.ENTER)
+        browser.click(f"{list_of('user')} button.row")
+        assert browser.all("dialog[open]")
+        browser.await_text("#refusal[role=alert]", "The token has expired")
+        assert not browser.all("dialog[open]")
+        assert titles(browser, "user") == []
+        assert browser.driver.switch_to.active_element == browser.one("#token")
 
 
 @in_chromium
@@ -448,3 +488,172 @@ def test_console_shows_that_it_waits_and_offers_to_try_again(loaded: Stack, tmp_
         browser.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
         browser.click(f"{list_of('user')} .note button")
         await_titles(browser, "user", ROWS)
+
+
+MANY_MORE, RARE = 2_050, 30
+"""More than a search looks through without being told to; each of so many is rare."""
+
+
+@pytest.fixture(scope="module")
+def long(loaded: Stack) -> str:
+    """Return the token of one who has many sessions."""
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    bodies = (
+        session(
+            situation=f"Long n{number:04} {'' if number % RARE else 'rare'}",
+            created_at=(first + timedelta(seconds=number)).isoformat(),
+        )
+        for number in range(MANY_MORE)
+    )
+    loaded.load(*(line("session", body, developer_id="long") for body in bodies))
+    return loaded.token("long")
+
+
+@in_chromium
+def test_search_says_how_far_it_looked_and_goes_on_when_told_to(
+    loaded: Stack, long: str, tmp_path: Path
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(long, Keys.ENTER)
+        await_titles(browser, "session", ROWS)
+        browser.one("#search").send_keys("n0007")
+        browser.await_text(f"{list_of('session')} .note", "None of the first 2,000 has these words.")
+        browser.one(f"{list_of('session')} .note button").send_keys(Keys.ENTER)
+        assert await_titles(browser, "session", 1) == ["Long n0007 "]
+        assert browser.driver.switch_to.active_element == browser.one(f"{list_of('session')} ol")
+
+
+HOLD = """
+const real = window.fetch;
+window.held = [];
+window.fetch = async (path, options) => {
+  if (String(path).startsWith("/v1/sessions?pageSize=100")) await new Promise((go) => window.held.push(go));
+  return real(path, options);
+};
+"""
+LET_GO = "for (const go of window.held.splice(0)) go()"
+
+
+def await_held(browser: Browser, count: int) -> None:
+    WebDriverWait(browser.driver, SECONDS).until(
+        lambda driver: driver.execute_script("return window.held.length") == count
+    )
+
+
+@in_chromium
+def test_late_answer_to_an_older_question_is_not_shown(loaded: Stack, long: str, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.driver.execute_script(HOLD)
+        browser.one("#token").send_keys(long, Keys.ENTER)
+        await_held(browser, 1)
+        browser.click("#forget")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        await_held(browser, 2)
+        browser.one("#search").send_keys("no.0")
+        browser.driver.execute_script(LET_GO)
+        shown = await_titles(browser, "session", ROWS)
+        assert all(each.startswith(f"{SITUATION} No.0") for each in shown)
+
+
+@in_chromium
+def test_row_that_stays_keeps_the_focus_while_others_arrive(loaded: Stack, long: str, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(long, Keys.ENTER)
+        await_titles(browser, "session", ROWS)
+        browser.driver.execute_script(HOLD)
+        browser.one("#search").send_keys("rare")
+        await_held(browser, 1)
+        assert len(titles(browser, "session")) < ROWS
+        row = browser.one(f"{list_of('session')} button.row")
+        browser.driver.execute_script("arguments[0].focus()", row)
+        WebDriverWait(browser.driver, SECONDS).until(
+            lambda driver: driver.execute_script(LET_GO) or len(titles(browser, "session")) == ROWS
+        )
+        assert browser.driver.switch_to.active_element == row
+
+
+@in_chromium
+def test_console_refreshes_its_lists(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(loaded.token("fresh"), Keys.ENTER)
+        browser.await_text(f"{list_of('session')} .note", "There are none.")
+        loaded.load(line("session", session(situation="Just now"), developer_id="fresh"))
+        browser.click("#refresh")
+        assert await_titles(browser, "session", 1) == ["Just now"]
+
+
+@in_chromium
+def test_console_tells_a_silent_server_from_a_silent_proxy(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        server = loaded.part("serve")
+        server.suspend()
+        try:
+            browser.click("#refresh")
+            browser.await_text("#health-server", "down")
+            browser.await_text("#health-proxy", "up")
+        finally:
+            server.resume()
+        await_titles(browser, "user", ROWS)
+
+
+@in_chromium
+def test_console_sees_a_proxy_that_is_silent_and_lists_come_back_with_it(
+    loaded: Stack, tmp_path: Path
+) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        await_titles(browser, "user", ROWS)
+        envoy = loaded.part("envoy")
+        envoy.suspend()
+        try:
+            browser.click("#refresh")
+            browser.await_text("#health-proxy", "down")
+            browser.await_text("#health-store", "unknown")
+            browser.await_text("#rate-text", "not known while the service does not answer")
+            browser.await_text(f"{list_of('user')} .note.wrong", "The service does not answer.")
+        finally:
+            envoy.resume()
+        await_titles(browser, "user", ROWS)
+        browser.await_text("#health-store", "up")
+
+
+@in_chromium
+def test_plots_tell_of_each_point(loaded: Stack, tmp_path: Path) -> None:
+    with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
+        browser.open("/")
+        browser.one("#token").send_keys(token(loaded), Keys.ENTER)
+        browser.await_text("#rate-text", "now; at most")
+        for name in ("rate", "latency"):
+            plot = browser.one(f"#{name} svg")
+            plot.send_keys(Keys.ARROW_LEFT)
+            assert browser.one(f"#{name}-text").text.startswith("at ")
+            plot.send_keys(Keys.ARROW_LEFT)
+            plot.send_keys(Keys.ARROW_RIGHT)
+            assert browser.all(f"#{name} .guide")
+        ActionChains(browser.driver).move_to_element(browser.one("#latency svg")).perform()
+        browser.await_text("#latency-text", "at ")
+        browser.click("#search")
+        ActionChains(browser.driver).move_to_element(browser.one("#search")).perform()
+        assert not browser.all("figure .guide")
+
+
+@in_chromium
+def test_title_of_any_length_leaves_the_record_in_sight(loaded: Stack, tmp_path: Path) -> None:
+    loaded.load(line("session", session(situation="Word " * 5_000), developer_id="wordy"))
+    for width in SIZES:
+        with chromium(loaded.rest, tmp_path / str(width), width, THEMES[0]) as browser:
+            browser.open("/")
+            browser.one("#token").send_keys(loaded.token("wordy"), Keys.ENTER)
+            browser.click(f"{list_of('session')} button.row")
+            browser.one("dialog pre")
+            browser.check(refused=403)
+            bottom = "return arguments[0].getBoundingClientRect().bottom"
+            assert browser.driver.execute_script(bottom, browser.one("#close")) < HEIGHT / 2

@@ -14,7 +14,7 @@ def tell(progress: Progress, text: str) -> None:
     progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def bar(*columns: ProgressColumn) -> Progress:
+def bar(*columns: ProgressColumn, hidden: bool = False) -> Progress:
     """Return a progress bar that shows `columns`, and how long it will take."""
     console = Console(stderr=True)
     return Progress(
@@ -24,5 +24,5 @@ def bar(*columns: ProgressColumn) -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=hidden or not console.is_terminal,
     )

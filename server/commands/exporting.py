@@ -1,40 +1,83 @@
 """`rollcall export`: the inverse of import, for backups and moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+import contextlib
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import orjson
+from rich.progress import MofNCompleteColumn
 
 from server.app import KINDS
+from server.commands.bars import bar
 from server.records.kind import JSON, PB, Document, Kind, message_of
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from server.store import driver
 from server.store.reads import Reads
 
+STDOUT = "-"
 
-def export(settings: Settings, names: frozenset[str], write: Callable[[bytes], Any]) -> int:
-    """Write import lines of the kinds named, of all if none is, ordered; return how many."""
 
-    async def run() -> int:
+def export(settings: Settings, kinds: list[Kind], output: str) -> int:
+    """Write import lines of some kinds to a file or STDOUT, ordered; return how many.
+
+    Raises OSError if it cannot be written, and what the store raises.
+    """
+
+    async def run(sink: BinaryIO) -> int:
         connection = driver.connect(settings)
         reads = Reads(connection.database)
         lines = 0
-        try:
-            for kind in _exported(names):
-                async for line in _lines(reads, kind):
-                    write(line)
-                    lines += 1
-        finally:
-            await connection.close()
+        # On a terminal that shows the lines, a bar would be in their midst.
+        with bar(MofNCompleteColumn(), hidden=sink.isatty()) as progress:
+            try:
+                total = None if progress.disable else sum([await reads.matches(kind, {}) for kind in kinds])
+                task = progress.add_task("export", total=total)
+                for kind in kinds:
+                    async for line in _lines(reads, kind):
+                        sink.write(line)
+                        lines += 1
+                        progress.advance(task)
+            finally:
+                await connection.close()
         return lines
 
-    return asyncio.run(run())
+    with _opened(output) as sink:
+        return asyncio.run(run(sink))
 
 
-def _exported(names: frozenset[str]) -> list[Kind]:
-    parts = [part.kind for kind in KINDS for part in kind.parts]
-    return [kind for kind in KINDS if kind not in parts and (not names or kind.name in names)]
+def exported(names: frozenset[str]) -> list[Kind]:
+    """Return the kinds named, all if none is; raise SettingsError for one that has no lines of its own."""
+    whole_of = {part.kind.name: kind.name for kind in KINDS for part in kind.parts}
+    for name in names & whole_of.keys():
+        raise SettingsError(f"KIND: a {name} is in the line of its {whole_of[name]}: export that")
+    return [kind for kind in KINDS if kind.name not in whole_of and (not names or kind.name in names)]
+
+
+@contextlib.contextmanager
+def _opened(output: str) -> Iterator[BinaryIO]:
+    """Open what is written to; a file is replaced once it is whole, as it may be the last good backup."""
+    if output == STDOUT:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output).resolve()
+    if path.exists() and not path.is_file():
+        with path.open("wb") as sink:
+            yield sink
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as sink:
+            if path.exists():
+                shutil.copymode(path, part)
+            yield sink
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 async def _lines(reads: Reads, kind: Kind) -> AsyncIterator[bytes]:

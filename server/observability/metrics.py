@@ -34,8 +34,15 @@ class CallMetrics:
     """Rate, errors and duration of each RPC, and how many are under way."""
 
     def __init__(self) -> None:
-        from prometheus_client import Counter, Gauge, Histogram  # noqa: PLC0415 # see above
+        from prometheus_client import (  # noqa: PLC0415 # see above
+            Counter,
+            Gauge,
+            Histogram,
+            disable_created_metrics,
+        )
 
+        # They would double the series, as gauges that nothing asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # as prometheus_client has it
         self._calls = Counter("rollcall_calls", "Calls that have ended.", ("contract", "method", "code"))
         self._seconds = Histogram(
             "rollcall_call_seconds", "How long calls took.", ("contract", "method"), buckets=BUCKETS

@@ -30,7 +30,7 @@ class Supervised(Collector):
             self._workers.restarts,
         )
         expiry = GaugeMetricFamily(
-            "rollcall_certificate_expiry_seconds",
+            "rollcall_certificate_expiry_timestamp_seconds",
             "When a certificate of the settings expires, in seconds since 1970.",
             labels=["certificate"],
         )

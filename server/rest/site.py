@@ -32,6 +32,8 @@ HEADERS = {
     "referrer-policy": "no-referrer",
 }
 PASSING, LASTING = "no-cache", "public, max-age=3600"
+LARGE = "swagger-ui"
+"""What alone is kept by browsers. Our own files are small, and those of two versions do not go together."""
 INDEX = "index.html"
 
 
@@ -102,5 +104,5 @@ def _files(folder: str) -> dict[str, Document]:
 
 
 def _document(file: Traversable, content_type: str) -> Document:
-    caching = LASTING if content_type in (TYPES[".js"], TYPES[".css"]) else PASSING
+    caching = LASTING if file.name.startswith(LARGE) else PASSING
     return Document(file.read_bytes(), content_type, {**HEADERS, "cache-control": caching})

@@ -1,8 +1,11 @@
+import { plotOwn, plotService } from "/console/plots.js";
+
 const ROWS = 8; // on a page of a list
 const BATCH = 100; // fetched at a time
-const MOST = 2000; // looked through by a search
+const MOST = 2000; // looked through by a search, before it asks whether to go on
 const SECONDS = 10; // between two looks at the health
 const SAMPLES = 30; // of this page's calls: five minutes
+const PATIENCE = 12_000; // milliseconds: the proxy answers within 10 s, whatever fails behind it
 
 const messages = (count = 0) => `${count} message${Number(count) === 1 ? "" : "s"}`;
 
@@ -43,7 +46,9 @@ class Refused extends Error {}
 
 async function call(path) {
   const asked = token();
-  const answer = await fetch(path, { headers: { authorization: `Bearer ${asked}` } });
+  const answer = await fetch(path, {
+    headers: { authorization: `Bearer ${asked}` }, signal: AbortSignal.timeout(PATIENCE),
+  });
   if (!answer.ok) {
     const body = await answer.json().catch(() => ({}));
     const refusal = new Refused(body.message ?? `HTTP ${answer.status}`, { cause: answer.status });
@@ -66,12 +71,30 @@ class List {
   }
 
   clear() {
-    Object.assign(this, { rows: [], next: "", done: false, page: 0, words: [], problem: null, loading: null });
+    Object.assign(this, {
+      rows: [], next: "", done: false, page: 0, words: [], limit: MOST, problem: null, loading: null,
+    });
     this.show();
   }
 
   again() {
     Object.assign(this, { problem: null, done: false });
+    this.show();
+    return this.fill();
+  }
+
+  // What a caller may not see is no fault, and asking again is no help.
+  get failed() {
+    return this.problem !== null && this.problem.cause !== 403;
+  }
+
+  // Only a search looks through what it does not show.
+  get halted() {
+    return !this.done && this.words.length > 0 && this.rows.length >= this.limit;
+  }
+
+  further() {
+    this.limit = this.rows.length + MOST;
     this.show();
     return this.fill();
   }
@@ -109,7 +132,7 @@ class List {
   async load() {
     const { rows } = this;
     // One row more than the page shows whether there is a next page.
-    while (!this.done && this.found.length <= (this.page + 1) * ROWS && rows.length < MOST && rows === this.rows) {
+    while (!this.done && !this.halted && this.found.length <= (this.page + 1) * ROWS && rows === this.rows) {
       try {
         const answer = await call(`${this.kind.path}?pageSize=${BATCH}&pageToken=${encodeURIComponent(this.next)}`);
         if (rows !== this.rows) return;
@@ -131,21 +154,41 @@ class List {
     const { found } = this;
     const first = this.page * ROWS;
     const rows = found.slice(first, first + ROWS);
-    const waits = !rows.length && !this.done && this.rows.length < MOST;
+    const waits = !rows.length && !this.done && !this.halted;
     const list = one("ol", this.element);
     list.setAttribute("aria-busy", String(waits));
-    list.replaceChildren(...(waits ? Array.from({ length: ROWS }, waiting) : rows.map(line)), ...this.notes(rows, waits));
-    one("output", this.element).textContent = found.length ? `${found.length}${this.done ? "" : "+"}` : "";
+    const items = waits ? Array.from({ length: ROWS }, waiting) : rows.map((each) => (each.item ??= line(each)));
+    place(list, [...items, ...this.notes(found.length - first, waits)]);
+    one("output", this.element).textContent = found.length
+      ? `${found.length.toLocaleString("en")}${this.done ? "" : "+"}` : "";
     one("footer span", this.element).textContent = rows.length ? `${first + 1}–${first + rows.length}` : "";
     one(".back", this.element).disabled = this.page === 0;
     one(".on", this.element).disabled = found.length <= first + ROWS;
   }
 
-  notes(rows, waits) {
-    // What a caller may not see is no fault, and asking again is no help.
-    if (this.problem) return [note(this.problem.message, this.problem.cause !== 403 && (() => this.again()))];
-    if (rows.length || waits) return [];
+  notes(left, waits) {
+    // The button goes with its note, so the focus stays in the list.
+    const button = (text, action) => [text, () => {
+      one("ol", this.element).focus();
+      action();
+    }];
+    if (this.failed) return [note(this.problem.message, "wrong", ...button("Try again", () => this.again()))];
+    if (this.problem) return [note(this.problem.message)];
+    const searched = `the first ${this.rows.length.toLocaleString("en")}`;
+    if (this.halted && left <= ROWS) {
+      const text = left > 0 ? `These are of ${searched}.` : `None of ${searched} has these words.`;
+      return [note(text, "", ...button("Search on", () => this.further()))];
+    }
+    if (left > 0 || waits) return [];
     return [note(this.words.length ? "Nothing has these words." : "There are none.")];
+  }
+}
+
+// What stays in a list is not moved, as it would lose the focus.
+function place(list, items) {
+  for (const item of [...list.children]) if (!items.includes(item)) item.remove();
+  for (const [index, item] of items.entries()) {
+    if (list.children[index] !== item) list.insertBefore(item, list.children[index] ?? null);
   }
 }
 
@@ -167,6 +210,7 @@ function row(tag, parts) {
   for (const [name, text] of Object.entries(parts)) {
     const part = element.appendChild(document.createElement("span"));
     part.className = name;
+    part.dir = "auto";
     part.textContent = text;
   }
   return element;
@@ -179,16 +223,15 @@ function waiting() {
   return item;
 }
 
-// With a way to ask again, it is a fault.
-function note(text, again) {
+function note(text, kind = "", label = "", action = null) {
   const item = document.createElement("li");
-  item.className = again ? "note wrong" : "note";
+  item.className = `note ${kind}`.trim();
   item.textContent = text;
-  if (again) {
+  if (action) {
     const button = item.appendChild(document.createElement("button"));
     button.type = "button";
-    button.textContent = "Try again";
-    button.addEventListener("click", again);
+    button.textContent = label;
+    button.addEventListener("click", action);
   }
   return item;
 }
@@ -231,11 +274,10 @@ function introduce() {
   const end = new Date(typeof exp === "number" ? exp * 1000 : NaN);
   const name = document.createElement("b");
   name.textContent = sub ? shown(sub) : "Your API key";
-  const rest = [
-    tenant && tenant !== sub && ` of ${shown(tenant)}`,
-    Number.isFinite(end.getTime()) && `, until ${until(end)}`,
-  ].filter(Boolean).join("");
-  one("#caller").replaceChildren(name, rest);
+  const of = document.createElement("span");
+  of.textContent = tenant && tenant !== sub ? ` of ${shown(tenant)}` : "";
+  one("#caller").replaceChildren(name, of, Number.isFinite(end.getTime()) ? `, until ${until(end)}` : "");
+  one("#caller").title = one("#caller").textContent;
 }
 
 function start(refusal = "") {
@@ -243,16 +285,21 @@ function start(refusal = "") {
   one("#who").hidden = known;
   one("#seen").hidden = !known;
   one("#refusal").textContent = refusal;
-  for (const list of lists) list.clear();
-  if (known) {
-    introduce();
-    for (const list of lists) list.search(one("#search").value);
+  if (known) introduce();
+  refresh();
+}
+
+function refresh() {
+  for (const list of lists) {
+    list.clear();
+    if (token()) list.search(one("#search").value);
   }
   look();
 }
 
 function forget(refusal = "") {
   sessionStorage.removeItem("rollcall.token");
+  dialog.close();
   start(refusal);
   one("#token").focus();
 }
@@ -272,6 +319,7 @@ one("#who").addEventListener("submit", (event) => {
   one("#search").focus({ preventScroll: true });
 });
 one("#forget").addEventListener("click", () => forget());
+one("#refresh").addEventListener("click", refresh);
 one("#search").addEventListener("input", (event) => {
   for (const list of lists) list.search(event.target.value);
 });
@@ -279,123 +327,68 @@ one("#search").addEventListener("input", (event) => {
 // --- health: what the calls of this page show
 
 const samples = [];
+let looks = 0;
+let later = 0;
+let refused = null; // the token that may not see the service's activity
 
 function mark(name, state) {
   const element = one(`#health-${name}`);
+  const before = element.className;
   element.className = state;
   one("b", element).textContent = state || "unknown";
+  return before;
 }
 
 async function look() {
+  clearTimeout(later);
+  if (document.hidden) return;
+  looks += 1;
+  const turn = looks; // a later look knows better
   const status = (asked) => asked.then((answer) => answer.status ?? 200, (error) => error.cause ?? 0);
   const state = (code) => (code < 500 ? "up" : "down");
   let began = performance.now();
-  const server = await status(fetch("/docs", { cache: "no-store" }));
+  const server = await status(fetch("/docs", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) }));
+  if (turn !== looks) return;
   let took = performance.now() - began;
+  mark("proxy", server ? "up" : "down");
+  mark("server", server ? state(server) : "");
+  const answers = server > 0 && server < 500;
   let store = 0;
-  if (token() && server < 500) {
+  if (token() && answers) {
     began = performance.now();
     store = await status(call("/v1/sessions?pageSize=1"));
     took = performance.now() - began;
   }
-  mark("proxy", server ? "up" : "down");
-  mark("server", server ? state(server) : "");
-  mark("store", store && store !== 401 ? state(store) : "");
+  if (turn !== looks) return;
+  const reached = store && store !== 401 ? state(store) : "";
+  if (mark("store", reached) !== reached && reached === "up") {
+    for (const list of lists) if (list.failed) list.again();
+  }
   samples.push(took);
   samples.splice(0, samples.length - SAMPLES);
-  if (token()) await plot();
+  if (token()) await plot(answers);
+  if (turn === looks) later = setTimeout(look, SECONDS * 1000);
 }
 
-// --- the plots: the service's calls, for a token that may see them; else those of this page
-
-const LEAST = 12; // points of a plot
-const FILLED = ["line", "own"]; // down to the axis
-const short = (number) => number.toLocaleString("en", { maximumFractionDigits: number < 10 ? 1 : 0 });
-const span = (seconds) => (seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`);
-let refused = null;
-
-async function plot() {
+async function plot(answers) {
   const asked = token();
   let activity = null;
-  if (asked && asked !== refused) {
+  if (answers && asked !== refused) {
     activity = await call("/activity").catch((error) => {
       if (error.cause === 401 || error.cause === 403) refused = asked;
       return null;
     });
   }
   if (asked !== token()) return;
-  if (activity) plotService(activity); else plotOwn();
-}
-
-function plotService({ points: all, seconds }) {
-  // A service that was started just now has a short past.
-  const first = all.findIndex(({ calls }) => calls > 0);
-  const points = all.slice(first < 0 ? 0 : Math.min(first, all.length - LEAST));
-  const past = points.length * seconds;
-  const failed = points.reduce((sum, point) => sum + point.errors, 0);
-  const most = draw("rate", past, {
-    line: points.map(({ calls }) => calls / seconds),
-    wrong: failed ? points.map(({ errors }) => errors / seconds) : [],
-  });
-  const longest = draw("latency", past, {
-    line: points.map((point) => point.median_ms),
-    faint: points.map((point) => point.p95_ms),
-  });
-  const last = points.at(-1);
-  tell("rate", short(last.calls / seconds), `now; at most ${short(most)}, and `
-    + `${failed || "no"} ${failed === 1 ? "error" : "errors"}, in ${span(past)}`);
-  if (last.calls) {
-    tell("latency", short(last.median_ms), `now, 95 % under ${short(last.p95_ms)}; at worst ${short(longest)} in ${span(past)}`);
+  if (activity) {
+    plotService(activity);
   } else {
-    tell("latency", "–", `no call now; 95 % under ${short(longest)} at worst in ${span(past)}`);
+    const why = asked === refused ? "shown to a token with the scope sessions:read" : "not known while the service does not answer";
+    plotOwn([...Array(SAMPLES - samples.length).fill(null), ...samples], SAMPLES * SECONDS, why);
   }
-}
-
-function plotOwn() {
-  const past = SAMPLES * SECONDS;
-  draw("rate", past, {});
-  const most = draw("latency", past, { own: [...Array(SAMPLES - samples.length).fill(null), ...samples] });
-  tell("rate", "–", "shown to a token with the scope sessions:read");
-  tell("latency", short(samples.at(-1)), `for this page's last call; at most ${short(most)} in ${span(past)}`);
-}
-
-function tell(name, now, text) {
-  one(`#${name}-now`).textContent = now;
-  one(`#${name}-text`).textContent = text;
-}
-
-// Draws lines of one scale over the past seconds, with gaps where a value is null; answers the greatest value.
-function draw(name, past, lines) {
-  const most = Math.max(0, ...Object.values(lines).flat());
-  const shapes = Object.entries(lines).flatMap(([kind, values]) => {
-    const place = (value, index) => [(index * 300) / (values.length - 1), 60 - (60 * value) / (most || 1)];
-    const runs = [[]];
-    for (const [index, value] of values.entries()) {
-      if (value === null) runs.push([]); else runs.at(-1).push(place(value, index).join());
-    }
-    const drawn = runs.filter((run) => run.length);
-    const path = drawn.map((run) => (run.length > 1 ? `M${run.join("L")}` : `M${run[0]}h0.01`)).join("");
-    const shape = [kind, path];
-    if (!FILLED.includes(kind)) return [shape];
-    const foot = (point) => `${point.split(",")[0]},60`;
-    return [["area", drawn.map((run) => `M${[foot(run[0]), ...run, foot(run.at(-1))].join("L")}Z`).join("")], shape];
-  }).map(([kind, path]) => {
-    const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
-    shape.setAttribute("class", kind);
-    shape.setAttribute("d", path);
-    return shape;
-  });
-  const figure = one(`#${name}`);
-  one("svg", figure).replaceChildren(...shapes);
-  one("output", figure).textContent = most ? short(most) : "";
-  one("footer span", figure).textContent = `${span(past)} ago`;
-  for (const key of figure.querySelectorAll(".key")) {
-    key.hidden = !Object.entries(lines).some(([kind, values]) => values.length && key.classList.contains(kind));
-  }
-  return most;
 }
 
 // On the machine of `rollcall up`, whoever looks can sign one.
 one("details").open = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-setInterval(() => { if (!document.hidden) look(); }, SECONDS * 1000);
+document.addEventListener("visibilitychange", look);
 start();

@@ -7,10 +7,14 @@ follow();
 
 const docs = document.getElementById("docs");
 
-// Swagger UI leaves selects and text areas without a name, which screen readers would say.
+// Swagger UI leaves selects and text areas without a name, which screen readers would say; and what it says when a
+// filter finds nothing is not so.
 new MutationObserver(() => {
   for (const field of docs.querySelectorAll("select:not([aria-label]), [data-param-name] textarea:not([aria-label])")) {
     field.setAttribute("aria-label", field.closest("[data-param-name]")?.dataset.paramName ?? "Example");
+  }
+  for (const title of docs.querySelectorAll("h3")) {
+    if (title.textContent.includes("No operations")) title.textContent = "Nothing has this in its tag or path.";
   }
 }).observe(docs, { childList: true, subtree: true });
 
