@@ -191,7 +191,8 @@ def print_envoy_config(
     """Write a configuration of Envoy for these settings, complete in one file.
 
     ROLLCALL_REST_HOST and ROLLCALL_REST_PORT say where Envoy listens, ROLLCALL_GRPC_HOST and
-    ROLLCALL_GRPC_PORT where the servers are, ROLLCALL_CORS_ORIGINS which browsers may call.
+    ROLLCALL_GRPC_PORT where the servers are, ROLLCALL_CORS_ORIGINS which browsers may call,
+    ROLLCALL_ENVOY_METRICS_HOST and ROLLCALL_ENVOY_METRICS_PORT where Prometheus finds its metrics.
     """
     from server.embedded import envoy  # noqa: PLC0415 # only this command reads envoy.yaml
 

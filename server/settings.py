@@ -174,6 +174,10 @@ class Settings(BaseSettings):
     """Where Prometheus finds the metrics."""
     metrics_port: int = Field(0, ge=0, le=65535)
     """The metrics' port; 0 serves none."""
+    envoy_metrics_host: str = "127.0.0.1"
+    """Where Prometheus finds Envoy's own metrics, at `/stats/prometheus`."""
+    envoy_metrics_port: int = Field(0, ge=0, le=65535)
+    """Their port; 0 serves none."""
     otlp_endpoint: str | None = Field(
         None,
         pattern=r"^http://[^/?#@\s]+:[0-9]+$",

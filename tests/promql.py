@@ -1,4 +1,4 @@
-"""What PromQL queries ask for, and whether a server exposes it."""
+"""What PromQL queries ask for, and whether a server or Envoy exposes it."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import promql_parser
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 OF_PROMETHEUS = {"job", "instance"}
 """Labels that Prometheus adds when it scrapes."""
@@ -21,12 +22,19 @@ Exposed = dict[str, dict[str, set[str]]]
 def exposed(text: str) -> Exposed:
     """What a scrape has."""
     found: Exposed = {name: {label: set() for label in labels} for name, labels in UNSET.items()}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            labels = found.setdefault(sample.name, {})
-            for label, value in sample.labels.items():
-                labels.setdefault(label, set()).add(value)
+    for sample in samples(text):
+        labels = found.setdefault(sample.name, {})
+        for label, value in sample.labels.items():
+            labels.setdefault(label, set()).add(value)
     return found
+
+
+def samples(text: str) -> Iterator[Sample]:
+    """Yield what a scrape has under the names that it has in Prometheus."""
+    # The parser would add _total to the names of Envoy's counters.
+    untyped = re.sub(r"^(# TYPE \S+) counter$", r"\1 untyped", text, flags=re.MULTILINE)
+    for family in text_string_to_metric_families(untyped):
+        yield from family.samples
 
 
 def unknown(query: str, known: Exposed) -> list[str]:

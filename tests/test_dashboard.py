@@ -1,11 +1,11 @@
-"""The dashboard and the alerts ask for what a running server exposes."""
+"""The dashboard and the alerts ask for what a running server and its Envoy expose."""
 
 import asyncio
 import json
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 
 from server.app import running
 from server.observability import metrics, pulse
+from tests.edge.proxies import running_edge
 from tests.promql import Exposed, exposed, unknown
-from tests.stack import Stack, free_port
+from tests.stack import PLAIN, Stack, free_port
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "observability"
 DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text())
@@ -35,8 +36,16 @@ PROMTOOL = shutil.which("promtool")
 
 
 @pytest.fixture(scope="module")
-async def known(stack: Stack) -> AsyncIterator[Exposed]:
-    """What a server exposes after a call."""
+def of_envoy(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exposed]:
+    """What Envoy exposes after a call."""
+    with running_edge(stack, tmp_path_factory.mktemp("envoy")) as edge:
+        assert edge.answers()
+        yield exposed(httpx.get(edge.metrics, verify=PLAIN).text)
+
+
+@pytest.fixture(scope="module")
+async def known(stack: Stack, of_envoy: Exposed) -> AsyncIterator[Exposed]:
+    """What a server exposes after a call, and what Envoy does."""
     changes = {"grpc_port": free_port(), "metrics_port": free_port(), "drain_seconds": 0}
     settings = stack.settings.model_copy(update=changes)
     credentials = (("authorization", f"Bearer {stack.token('ada')}"),)
@@ -48,7 +57,7 @@ async def known(stack: Stack) -> AsyncIterator[Exposed]:
             await asyncio.sleep(2 * pulse.INTERVAL_SECONDS)
             async with httpx.AsyncClient() as client:
                 answer = await client.get(f"http://127.0.0.1:{settings.metrics_port}/metrics")
-            yield exposed(answer.text)
+            yield exposed(answer.text) | of_envoy
 
 
 @pytest.mark.parametrize("title", QUERIES)
@@ -84,6 +93,13 @@ def test_the_guide_has_every_metric_and_its_labels(known: Exposed) -> None:
     assert told == ours
     asked = "\n".join(query for queries in QUERIES.values() for query in queries)
     assert [name for name in told if name not in asked] == []
+
+
+def test_the_guide_has_every_metric_of_envoy_that_is_asked_for(known: Exposed) -> None:
+    rows = re.findall(r"^\| `(envoy_\w+)` \|(.*?)\|", GUIDE, re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+    asked = "\n".join(query for queries in QUERIES.values() for query in queries)
+    assert told == {name: set(known[name]) for name in re.findall(r"\b(envoy_\w+)\{", asked)}
 
 
 def test_panels_are_whole_and_beside_each_other() -> None:

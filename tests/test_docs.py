@@ -52,6 +52,7 @@ PRINTS = {
 ELSEWHERE = {
     "rollcall pull": "test_pull.py: from a second rollcall that plays the old system",
     "/metrics": "test_observability.py: it asks a server for every metric",
+    "/stats/prometheus": "test_envoy.py: it asks an Envoy for its figures",
     "make run\n": "test_readme.py: it is `rollcall up`",
     "ROLLCALL_JWKS=https://issuer.example": "the reader's issuer; the next blocks of the page run with one",
 }

@@ -1,16 +1,18 @@
 """What Envoy does on its own, with a server behind it that misbehaves as told."""
 
 import gzip
+import http.client
 import itertools
 import json
 import os
+import re
 import socket
 import sys
 import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from grpc_status import rpc_status
 from rollcall.v1 import rest_pb2, rest_pb2_grpc, session_pb2, session_pb2_grpc
 
 from server.embedded.child import Child
-from server.embedded.envoy import write_config
+from server.embedded.envoy import portable_config, write_config
 from server.settings import SettingsError, load
 from tests import upstream
-from tests.stack import free_port
+from tests.promql import samples
+from tests.stack import PLAIN, free_port
 
 ENVOY = str(Path(sys.executable).with_name("envoy"))
 SHIPPED = Path(__file__).parent.parent / "envoy.yaml"
@@ -42,9 +45,10 @@ ID = "<the id of the request>"
 class Proxy:
     """A running Envoy; its first-byte and unary limits are one second, where 9.5 are shipped."""
 
-    def __init__(self, rest_port: int, grpc_port: int, log: Path) -> None:
+    def __init__(self, rest_port: int, grpc_port: int, metrics_port: int, log: Path) -> None:
         self.rest_port = rest_port
         self.grpc_port = grpc_port
+        self.metrics_port = metrics_port
         self.log = log
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{rest_port}", timeout=20, trust_env=False)
 
@@ -67,14 +71,19 @@ def _dashed(headers: dict[str, str]) -> dict[str, str]:
 
 @contextmanager
 def running_proxy(folder: Path, grpc_port: int, capacity: int = 96, limit: str = "1s") -> Iterator[Proxy]:
-    settings = load(rest_port=free_port(), grpc_port=grpc_port, cors_origins=(ORIGIN, "https://b.example"))
+    settings = load(
+        rest_port=free_port(),
+        grpc_port=grpc_port,
+        envoy_metrics_port=free_port(),
+        cors_origins=(ORIGIN, "https://b.example"),
+    )
     config, log = folder / "envoy.yaml", folder / "envoy.log"
     write_config(settings, config)
     config.write_text(config.read_text().replace("9.5s", limit).replace("'96'", f"'{capacity}'"))
     flags = ["--use-dynamic-base-id", "--concurrency", "2", "--file-flush-interval-msec", "50"]
     with Child("envoy", [ENVOY, "-c", str(config), *flags], log, os.environ):
         _await_port(settings.rest_port)
-        proxy = Proxy(settings.rest_port, grpc_port, log)
+        proxy = Proxy(settings.rest_port, grpc_port, settings.envoy_metrics_port, log)
         yield proxy
         proxy.client.close()
 
@@ -818,6 +827,84 @@ def line_of(proxy: Proxy, name: str) -> dict[str, Any]:
     return found
 
 
+def figures(proxy: Proxy) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """What Envoy tells Prometheus: by name, the values of all labels."""
+    answer = httpx.get(f"http://127.0.0.1:{proxy.metrics_port}/stats/prometheus", verify=PLAIN)
+    assert answer.headers["content-type"].startswith("text/plain")
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for sample in samples(answer.text):
+        found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+OF_CALLS = (("envoy_cluster_name", "rollcall"),)
+OF_CALLERS = (("envoy_http_conn_manager_prefix", "rest"),)
+
+
+def test_prometheus_gets_envoys_own_figures(proxy: Proxy) -> None:
+    before = figures(proxy)
+    assert proxy.get("/robots").status_code == 200
+    after = figures(proxy)
+
+    for name, labels in (
+        ("envoy_cluster_upstream_rq_total", OF_CALLS),
+        ("envoy_http_downstream_rq_total", OF_CALLERS),
+    ):
+        assert after[name][labels] > before[name][labels]
+    assert after["envoy_cluster_membership_healthy"][OF_CALLS] == 1
+    assert after["envoy_server_live"][()] == 1
+
+
+def test_figures_are_of_the_proxy_and_of_no_caller(proxy: Proxy) -> None:
+    proxy.get("/robots/SECRET-id?q=SECRET-query", authorization="SECRET", x_anything="SECRET")
+    proxy.raw("SECRET /SECRET HTTP/1.1\r\nhost: SECRET\r\nconnection: close\r\n\r\n")
+    values: dict[str, set[str]] = {}
+    for held in figures(proxy).values():
+        for label, value in itertools.chain.from_iterable(held):
+            values.setdefault(label, set()).add(value)
+
+    assert values.pop("envoy_cluster_name") == {"rollcall", "watches"}
+    assert values.pop("envoy_http_conn_manager_prefix") == {"rest"}
+    assert values.pop("envoy_listener_address") == {"rest"}
+    numbers = {"envoy_response_code", "envoy_response_code_class", "envoy_worker_id", "le"}
+    assert values.keys() <= numbers
+    assert all(re.fullmatch(r"[\d.e+]+|\+Inf", value) for each in values.values() for value in each)
+
+
+def test_calls_refused_by_the_circuit_breaker_are_in_the_figures(tmp_path: Path, served_port: int) -> None:
+    with running_proxy(tmp_path, served_port, capacity=0) as full:
+        assert full.get("/robots").status_code == 429
+        assert figures(full)["envoy_cluster_upstream_rq_active_overflow"][OF_CALLS] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *((method, "/stats/prometheus") for method in ("HEAD", "POST", "PUT", "DELETE", "OPTIONS")),
+        ("GET", "/stats/prometheus?usedonly"),
+        ("GET", "/stats/prometheus/"),
+        ("GET", "//stats/prometheus"),
+        ("GET", "/stats/prometheus/../../config_dump"),
+        ("GET", "/stats/prometheus%3Ffilter=x"),
+        ("GET", "/stats"),
+        ("GET", "/config_dump"),
+        ("GET", "/"),
+        ("POST", "/quitquitquit"),
+    ],
+)
+def test_nothing_else_of_the_admin_interface_is_served(proxy: Proxy, method: str, path: str) -> None:
+    with closing(http.client.HTTPConnection("127.0.0.1", proxy.metrics_port, timeout=5)) as connection:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (404, b"")
+
+
+def test_callers_do_not_get_the_figures(proxy: Proxy) -> None:
+    for path in ("/stats/prometheus", "/stats", "/ready", "/metrics"):
+        answer = proxy.get(path)
+        assert (answer.status_code, answer.json()) == (404, tutor("Route not found", "NOT_FOUND", 404))
+
+
 def test_script_never_failed(proxy: Proxy, orphan: Proxy) -> None:
     for running in (proxy, orphan):
         assert "script log" not in running.log.read_text()
@@ -851,21 +938,38 @@ def test_settings_are_put_in(tmp_path: Path) -> None:
         rest_port=81,
         grpc_host="server",
         grpc_port=82,
+        envoy_metrics_host="::",
+        envoy_metrics_port=83,
         cors_origins=("https://a.example",),
     )
     path = tmp_path / "envoy.yaml"
     write_config(settings, path)
     shipped, written = yaml.safe_load(SHIPPED.read_text()), yaml.safe_load(path.read_text())
     changed = {keys: value for keys, value in flat(written) if dict(flat(shipped)).get(keys) != value}
-    assert changed.pop(next(keys for keys in changed if keys[0] == "admin")) > 0
+    admin = changed.pop(next(keys for keys in changed if keys[0] == "admin"))
+    assert admin > 0
     assert [(keys[-1], value) for keys, value in changed.items()] == [
         ("address", "0.0.0.0"),  # noqa: S104 # as above
         ("port_value", 81),
         ("exact", "https://a.example"),
         ("proto_descriptor", str(SHIPPED.parent / "generated/rollcall/v1/descriptors.binpb")),
+        ("address", "::"),
+        ("port_value", 83),
         # Of the calls' cluster, and of the watches'.
         *(("address", "server"), ("port_value", 82)) * 2,
+        # The metrics come from the admin interface.
+        ("port_value", admin),
     ]
+
+
+def test_without_a_port_for_metrics_nothing_reaches_the_admin_interface(tmp_path: Path) -> None:
+    path = tmp_path / "envoy.yaml"
+    write_config(load(), path)
+    for text in (path.read_text(), portable_config(load())):
+        config = yaml.safe_load(text)
+        ports = [value for keys, value in flat(config["static_resources"]) if keys[-1] == "port_value"]
+        assert sorted(set(ports)) == [8080, 50051]
+        assert config["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
 
 
 def flat(value: Any, keys: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:

@@ -28,6 +28,7 @@ from server.settings import SettingsError, load
 
 ROLLCALL = [str(Path(sys.executable).with_name("rollcall"))]
 PORTS = {"ROLLCALL_REST_PORT": "REST", "ROLLCALL_GRPC_PORT": "gRPC", "ROLLCALL_MONGO_PORT": "MongoDB"}
+PURPOSES = {**PORTS, "ROLLCALL_ENVOY_METRICS_PORT": "Envoy's metrics"}
 SECONDS = 60
 SECRET = "a shared secret that is long enough for HS256"
 ONE_WORKER = {"ROLLCALL_WORKERS": "1"}
@@ -231,14 +232,14 @@ def test_operators_own_mongodb_and_secret_are_used(shared: Up, tmp_path: Path) -
     assert processes(folder) == {}
 
 
-@pytest.mark.parametrize("variable", PORTS)
+@pytest.mark.parametrize("variable", PURPOSES)
 def test_port_in_use_is_named_with_its_purpose_and_variable(variable: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         ran = run("up", env=environment(tmp_path, **{variable: port}))
 
     assert ran.returncode == 1
-    for part in (variable, port, PORTS[variable], "in use"):
+    for part in (variable, port, PURPOSES[variable], "in use"):
         assert part in ran.stderr
     assert processes(tmp_path) == {}
 

@@ -18,7 +18,9 @@ _PLACES = (_HERE.parents[1] / "envoy.yaml", _HERE / "envoy.yaml")
 """In the repository, and in an installed package."""
 
 _Step = str | int
-_LISTENER: tuple[_Step, ...] = ("static_resources", "listeners", 0)
+_LISTENERS: tuple[_Step, ...] = ("static_resources", "listeners")
+_LISTENER = (*_LISTENERS, 0)
+_METRICS = (*_LISTENERS, "metrics")
 _MANAGER = (*_LISTENER, "filter_chains", 0, "filters", 0, "typed_config")
 _TRANSCODER = (*_MANAGER, "http_filters", "envoy.filters.http.grpc_json_transcoder", "typed_config")
 _CORS = (
@@ -26,14 +28,15 @@ _CORS = (
     *("route_config", "virtual_hosts", 0),
     *("typed_per_filter_config", "envoy.filters.http.cors"),
 )
-_CLUSTERS = ("static_resources", "clusters")
+_CLUSTERS: tuple[_Step, ...] = ("static_resources", "clusters")
 _SERVERS = ("rollcall", "watches")
 """The clusters of the servers, which have one list of addresses."""
-_ENDPOINT = (
-    *(*_CLUSTERS, _SERVERS[0]),
-    *("load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint"),
-)
+_SERVER = (*_CLUSTERS, _SERVERS[0])
+_ADMIN = (*_CLUSTERS, "admin")
+"""The cluster of Envoy's own admin interface, which only the metrics' listener asks."""
 _ADDRESS = ("address", "socket_address")
+_ENDPOINT = ("load_assignment", "endpoints", 0, "lb_endpoints", 0, "endpoint", *_ADDRESS)
+"""Where a cluster has its address."""
 
 
 def write_config(settings: Settings, path: Path) -> None:
@@ -43,7 +46,10 @@ def write_config(settings: Settings, path: Path) -> None:
     """
     config = _configured(settings, envoy_tls.Secrets(path.parent))
     _put(config, _TRANSCODER, proto_descriptor=str(descriptor_set()))
-    _put(config, ("admin", *_ADDRESS), port_value=_free_port())
+    admin_port = _free_port()
+    _put(config, ("admin", *_ADDRESS), port_value=admin_port)
+    if settings.envoy_metrics_port:
+        _put(config, (*_ADMIN, *_ENDPOINT), port_value=admin_port)
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
@@ -63,7 +69,8 @@ def portable_config(settings: Settings) -> str:
 def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
     config = _load()
     _put(config, (*_LISTENER, *_ADDRESS), address=settings.rest_host, port_value=settings.rest_port)
-    _put(config, (*_ENDPOINT, *_ADDRESS), address=settings.grpc_host, port_value=settings.grpc_port)
+    _put(config, (*_SERVER, *_ENDPOINT), address=settings.grpc_host, port_value=settings.grpc_port)
+    _put_metrics(config, settings.envoy_metrics_host, settings.envoy_metrics_port)
     _put(config, _CORS, allow_origin_string_match=[{"exact": origin} for origin in settings.cors_origins])
     upstream = envoy_tls.upstream(settings, secrets)
     for steps, tls in (
@@ -79,6 +86,14 @@ def _configured(settings: Settings, secrets: envoy_tls.Secrets) -> Any:
         _at(config, _CLUSTERS).append(envoy_traces.collector(settings))
         config["layered_runtime"]["layers"].append(envoy_traces.runtime_layer())
     return config
+
+
+def _put_metrics(config: Any, host: str, port: int) -> None:
+    """Put in where Envoy's own metrics are served; port 0 takes out what serves them."""
+    _put(config, (*_METRICS, *_ADDRESS), address=host, port_value=port)
+    if not port:
+        for place, unused in ((_LISTENERS, _METRICS), (_CLUSTERS, _ADMIN)):
+            _at(config, place).remove(_at(config, unused))
 
 
 def descriptor_set() -> Path:

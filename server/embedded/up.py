@@ -155,6 +155,9 @@ def _check_ports(settings: Settings, *, has_own_mongod: bool) -> None:
     ]
     if has_own_mongod:
         ports.append(("MONGO_PORT", mongod.HOST, settings.mongo_port, "MongoDB"))
+    if settings.envoy_metrics_port:
+        host, port = settings.envoy_metrics_host, settings.envoy_metrics_port
+        ports.append(("ENVOY_METRICS_PORT", host, port, "Envoy's metrics"))
     # All are held until the last is checked, so that no two are the same.
     with ExitStack() as held:
         for name, host, port, purpose in ports:

@@ -320,6 +320,22 @@ def test_only_envoy_reaches_the_servers_grpc_port() -> None:
     }
 
 
+@pytest.mark.parametrize(("name", "variable"), [("rollcall-server", ""), ("rollcall-envoy", "ENVOY_")])
+def test_metrics_are_where_prometheus_looks_and_it_alone_reaches_them(name: str, variable: str) -> None:
+    environment = {each["name"]: each.get("value") for part in CONTAINERS for each in part.get("env", ())}
+    port = environment[f"{PREFIX}{variable}METRICS_PORT"]
+    annotations = named("Deployment", name)["spec"]["template"]["metadata"]["annotations"]
+    (container,) = PODS[name]["containers"]
+    rules = named("NetworkPolicy", name)["spec"]["ingress"]
+    (rule,) = [rule for rule in rules if rule["ports"][0]["port"] == "metrics"]
+
+    assert {"name": "metrics", "containerPort": int(port)} in container["ports"]
+    assert (annotations["prometheus.io/scrape"], annotations["prometheus.io/port"]) == ("true", port)
+    assert rule["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+
+
 def test_envoy_finds_the_servers_by_a_headless_service() -> None:
     environment = {each["name"]: each.get("value") for each in CONTAINERS[1]["env"]}
     service = named("Service", environment[f"{PREFIX}GRPC_HOST"])

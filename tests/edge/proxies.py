@@ -31,6 +31,7 @@ class Edge:
     def __init__(self, stack: Stack, settings: Settings, admin: int, process: psutil.Process) -> None:
         self.stack = stack
         self.port = settings.rest_port
+        self.metrics = f"http://127.0.0.1:{settings.envoy_metrics_port}/stats/prometheus"
         self.process = process
         self._admin = admin
         self._tokens: dict[str, str] = {}
@@ -91,7 +92,9 @@ def running_edge(
     stack: Stack, folder: Path, change: Change = closing, settings: Settings | None = None
 ) -> Iterator[Edge]:
     """Run the shipped Envoy with changes in the block."""
-    used = settings or load(rest_port=free_port(), grpc_port=stack.settings.grpc_port)
+    used = settings or load(
+        rest_port=free_port(), grpc_port=stack.settings.grpc_port, envoy_metrics_port=free_port()
+    )
     path = folder / "envoy.yaml"
     write_config(used, path)
     config = yaml.safe_load(path.read_text())

@@ -7,18 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from prometheus_client.samples import Sample
 
-from tests.edge.proxies import running_edge, shipped
+from tests.edge.proxies import Edge, running_edge, shipped
 from tests.edge.wire import closes_within, connect
 from tests.faults.report import ALL
 from tests.parts import wait_until
-from tests.stack import Stack
+from tests.promql import samples
+from tests.stack import PLAIN, Stack
 
 MANY = 10_000 if ALL else 1_000
 KB_EACH = 100
 """What a connection may cost in memory; measured, 20 to 40."""
 SPARE = 100
+REFUSED = "envoy_listener_downstream_global_cx_overflow"
 
 
 def bounded(config: Any) -> None:
@@ -52,6 +56,10 @@ def standing(port: int, number: int, saying: bytes = b"") -> Iterator[list[socke
         yield sockets
 
 
+def figures(edge: Edge) -> Iterator[Sample]:
+    return samples(httpx.get(edge.metrics, timeout=10, verify=PLAIN).text)
+
+
 def test_idle_connections_cost_little_and_hold_up_nobody_and_have_a_bound(
     stack: Stack, tmp_path: Path
 ) -> None:
@@ -72,6 +80,9 @@ def test_idle_connections_cost_little_and_hold_up_nobody_and_have_a_bound(
                 # Those that are there are served.
                 sockets[0].sendall(b"Host: a\r\n\r\n")
                 assert sockets[0].recv(12) == b"HTTP/1.1 401"
+                # And Prometheus, which is no caller.
+                [refused] = [each for each in figures(edge) if each.name == REFUSED]
+                assert refused.value >= 3
         wait_until(edge.answers)
 
 
