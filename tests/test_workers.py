@@ -195,6 +195,7 @@ def test_settings_that_a_later_worker_cannot_use_end_no_other(stack: Stack, tmp_
         address,
         process,
     ):
+        wait_until(lambda: [listening(worker) for worker in serve(process)] == [True, True])
         keys.write_text("half of them")
         victim, other = serve(process)
         victim.kill()
