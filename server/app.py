@@ -16,6 +16,7 @@ from rollcall.v1 import agent_session_pb2, rest_pb2, robot_pb2, session_pb2, use
 from server import allocator, readiness, tls
 from server.admission import Capacity, Gate
 from server.auth.authenticator import Authenticator, authenticator_of
+from server.background import told
 from server.calls import Limits
 from server.errors import RollcallError
 from server.first_message import FirstMessage
@@ -89,7 +90,7 @@ _OPTIONS = (
     # Tokens and queries of tens of kilobytes are legal.
     ("grpc.max_metadata_size", METADATA_BYTES),
     ("grpc.absolute_max_metadata_size", METADATA_BYTES),
-    # One connection cannot queue more: its caller waits, Envoy opens another one.
+    # One connection cannot queue more: its caller waits.
     ("grpc.max_concurrent_streams", 256),
     # Envoy pings an idle connection every 10 s; the default allows one in 5 minutes.
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
@@ -194,10 +195,11 @@ async def running(settings: Settings, hurried: asyncio.Event | None = None) -> A
             finally:
                 await _drain(server, health, gate, settings.drain_seconds, hurried or asyncio.Event())
     finally:
-        await authenticator.close()
-        await connection.close()
-        if traces is not None:
-            await asyncio.to_thread(traces.stop)
+        async with contextlib.AsyncExitStack() as last:
+            if traces is not None:
+                last.push_async_callback(asyncio.to_thread, traces.stop)
+            last.push_async_callback(connection.close)
+            last.push_async_callback(authenticator.close)
 
 
 async def _drain(
@@ -217,8 +219,8 @@ async def _drain(
 
 @contextlib.asynccontextmanager
 async def _beside(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Do works that never end while the block lasts; asyncio tells what one fails with."""
-    tasks = [asyncio.create_task(work) for work in works]
+    """Do works that never end while the block lasts."""
+    tasks = [told(asyncio.create_task(work), "a part of the server has failed") for work in works]
     try:
         yield
     finally:

@@ -267,6 +267,17 @@ def test_an_export_that_fails_leaves_the_backup_from_before(stack: Stack, tmp_pa
     assert backup.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize("output", ["/dev/stdout", ">(cat)"])
+def test_an_export_may_go_to_what_is_no_file(stack: Stack, output: str) -> None:
+    stack.load(*lines_of("session", {"developer_id": tenant()}, session()))
+    command = f"{ROLLCALL} export session --output {output} | cat"
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], env=stack.environment, capture_output=True, check=False
+    )
+    assert done.stdout.count(b"\n") >= 1
+    assert done.stderr.startswith(b"exported")
+
+
 def test_an_export_to_one_who_has_enough_ends_without_a_word(stack: Stack) -> None:
     stack.load(*lines_of("session", {"developer_id": tenant()}, *(session() for _ in range(500))))
     command = f"{ROLLCALL} export | head -n 1"

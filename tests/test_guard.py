@@ -128,7 +128,7 @@ LISTS = [
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["10"]),
         rest.ListAllAgentSessionsRestRequest(preview=["true"], page_size=["100"]),
         (10, 100),
-        3,
+        2,
     ),
 ]
 

@@ -362,9 +362,9 @@ def test_console_says_why_a_token_is_refused_and_keeps_it_no_longer(loaded: Stac
 
 @in_chromium
 def test_token_that_expires_meanwhile_takes_what_it_showed_with_it(loaded: Stack, tmp_path: Path) -> None:
-    short = loaded.token(USER, expires_in=timedelta(seconds=12))
     with chromium(loaded.rest, tmp_path, SIZES[0], THEMES[0]) as browser:
         browser.open("/")
+        short = loaded.token(USER, expires_in=timedelta(seconds=12))
         browser.one("#token").send_keys(short, Keys.ENTER)
         browser.click(f"{list_of('user')} button.row")
         assert browser.all("dialog[open]")

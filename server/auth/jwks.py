@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from server.background import told
 from server.errors import IssuerUnavailableError
 from server.settings import Settings, SettingsError
 from server.shielded import shielded
@@ -84,8 +85,8 @@ class Jwks:
 
     def _refresh_meanwhile(self) -> None:
         if self._refreshing is None or self._refreshing.done():
-            self._refreshing = asyncio.create_task(self._look(REFRESH_SECONDS))
-            self._refreshing.add_done_callback(_report)
+            look = asyncio.create_task(self._look(REFRESH_SECONDS))
+            self._refreshing = told(look, "could not look at the keys")
 
     async def _refresh(self, floor: float) -> None:
         if self._is_due(floor) or self._lock.locked():
@@ -105,12 +106,6 @@ class Jwks:
                     self._keys = await read_jwks(self._source)
                 except SettingsError as error:
                     log.warning("%s; the keys stay as they were", error)
-
-
-def _report(task: asyncio.Task[None]) -> None:
-    # Nobody awaits it: what it did not expect is told here.
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("could not look at the keys", exc_info=error)
 
 
 async def read_jwks(source: str) -> dict[str, jwt.PyJWK]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -34,7 +35,7 @@ def export(settings: Settings, kinds: list[Kind], output: str) -> int:
         # On a terminal that shows the lines, a bar would be in their midst.
         with bar(MofNCompleteColumn(), hidden=sink.isatty()) as progress:
             try:
-                total = None if progress.disable else sum([await reads.matches(kind, {}) for kind in kinds])
+                total = None if progress.disable else sum([await reads.about(kind) for kind in kinds])
                 task = progress.add_task("export", total=total)
                 for kind in kinds:
                     async for line in _lines(reads, kind):
@@ -64,17 +65,20 @@ def _opened(output: str) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    path = Path(output).resolve()
-    if path.exists() and not path.is_file():
-        with path.open("wb") as sink:
+    given = Path(output)
+    if given.exists() and not given.is_file():
+        with given.open("wb") as sink:
             yield sink
         return
-    part = path.with_name(f"{path.name}.part")
+    path = given.resolve()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as sink:
             if path.exists():
                 shutil.copymode(path, part)
             yield sink
+            sink.flush()
+            os.fsync(sink.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import json
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,12 +43,10 @@ from server.store.writes import (
     WholeMissingError,
     Writes,
 )
-from server.turns import in_turn
+from server.turns import Turns
 
 MAX_BATCH = 1000
 MAX_REQUEST_ID_CHARS = 128
-TURN_SECONDS = 0.01
-"""How long a batch is judged before other calls have their turn: a large one takes a second in all."""
 PAUSE_SECONDS = 0.05
 """How long, at most, a write waits before it is tried again because another one came between."""
 
@@ -113,7 +110,7 @@ class Resources:
         require_writer(caller)
         record = getattr(request, self._field)
         judge = partial(self._creation, caller, request, owned, self._field)
-        creation = await in_turn(record.ByteSize(), judge)
+        creation = await Turns().take(record.ByteSize(), judge)
         return unframed((await self._created(caller, [creation]))[0])
 
     async def batch_create(
@@ -128,15 +125,12 @@ class Resources:
             raise InvalidArgumentError("requests", f"must not be more than {MAX_BATCH}")
         _check_distinct([request.request_id for request in requests])
         creations = []
-        turn_ends = time.monotonic() + TURN_SECONDS
+        turns = Turns()
         for index, request in enumerate(requests):
             record = getattr(request, self._field)
             path = f"requests[{index}].{self._field}"
             judge = partial(self._creation, caller, request, owned(record), path)
-            creations.append(await in_turn(record.ByteSize(), judge))
-            if time.monotonic() > turn_ends:
-                await asyncio.sleep(0)
-                turn_ends = time.monotonic() + TURN_SECONDS
+            creations.append(await turns.take(record.ByteSize(), judge))
         return b"".join(await self._created(caller, creations, batch=True))
 
     async def update(
@@ -151,7 +145,7 @@ class Resources:
             row = await self._find(owned.owner, key, visible)
             if row is None and request.allow_missing:
                 judge = partial(self._new_document, message, owned, self._field)
-                creation = Creation(await in_turn(message.ByteSize(), judge))
+                creation = Creation(await Turns().take(message.ByteSize(), judge))
                 try:
                     return unframed((await self._created(caller, [creation]))[0])
                 except AlreadyExistsError:
@@ -165,7 +159,7 @@ class Resources:
             if message.etag and message.etag != row["etag"]:
                 raise self._stale(key)
             change = partial(self._changed, row, message, mask, owned)
-            document = await in_turn(message.ByteSize() + len(row[PB]), change)
+            document = await Turns().take(message.ByteSize() + len(row[PB]), change)
             try:
                 await self._writes.replace(self._kind, document, row["etag"])
             except StaleError:

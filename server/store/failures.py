@@ -76,7 +76,10 @@ def _without_records(error: PyMongoError) -> PyMongoError:
         return error
     details = error.details
     first, *_ = details.get("writeErrors") or details.get("writeConcernErrors") or [details]
-    return OperationFailure(first.get("errmsg", type(error).__name__), first.get("code", error.code))
+    code = first.get("code", error.code)
+    # What follows `dup key` are the key's values.
+    message, _, _ = first.get("errmsg", type(error).__name__).partition(" dup key:")
+    return OperationFailure(f"{message} (code {code})", code)
 
 
 def _is_outage(error: PyMongoError) -> bool:

@@ -22,7 +22,7 @@ from server.store.driver import start_snapshot
 from server.store.failures import translated
 from server.store.finds import find_command, find_filter, index_of, projection
 from server.store.tallies import TALLIES
-from server.turns import in_turn
+from server.turns import Turns
 
 BATCH_BYTES = 1 << 20
 """About how much of a long list is taken from the driver at a time."""
@@ -170,6 +170,11 @@ class Reads:
                 for row in rows:
                     yield row if JSON in row else {**row, JSON: rerendered(kind, row[PB])}
 
+    async def about(self, kind: Kind) -> int:
+        """Return about how many records there are, without counting them."""
+        with translated():
+            return await self._collection(kind).estimated_document_count()
+
     async def matches(self, kind: Kind, filter_: Mapping[str, Any]) -> int:
         """Return how many records match a filter, by counting them."""
         with translated():
@@ -183,17 +188,15 @@ class Reads:
     def _collection(self, kind: Kind) -> AsyncCollection[Document]:
         return self._database[kind.collection]
 
-    async def _few(self, collection: str, filter_: Mapping[str, Any], projection: Mapping[str, int]) -> Rows:
+    async def _few(self, collection: str, filter_: Mapping[str, Any], fields: Mapping[str, int]) -> Rows:
         """Return all that a filter of few results finds, in any order."""
         # By itself MongoDB ends a first batch at 101 records; a page may have one agent more.
-        command = {"find": collection, "filter": filter_, "projection": projection, "batchSize": MAX_BATCH}
+        command = {"find": collection, "filter": filter_, "projection": fields, "batchSize": MAX_BATCH}
         rows = await self._directly(command)
         if rows is not None:
             return rows
         with translated():
-            found: Rows = await self._driven(
-                self._database[collection].find(filter_, projection).to_list(None)
-            )
+            found: Rows = await self._driven(self._database[collection].find(filter_, fields).to_list(None))
         return found
 
     async def _directly(self, command: Mapping[str, Any]) -> Rows | None:
@@ -235,11 +238,12 @@ class Reads:
 
     async def _rendered(self, kind: Kind, ids: Sequence[Document]) -> dict[str, bytes]:
         rendered = {}
-        at_once = FIRST_BATCH[bool(kind.heavy)]
-        for start in range(0, len(ids), at_once):
-            some = {"_id": {"$in": ids[start : start + at_once]}}
-            for row in await self._few(kind.collection, some, projection((PB, "id"))):
-                rendered[row["id"]] = await in_turn(len(row[PB]), partial(rerendered, kind, row[PB]))
+        turns = Turns()
+        few = FIRST_BATCH[bool(kind.heavy)]
+        for start in range(0, len(ids), few):
+            filter_ = {"_id": {"$in": ids[start : start + few]}}
+            for row in await self._few(kind.collection, filter_, projection((PB, "id"))):
+                rendered[row["id"]] = await turns.take(len(row[PB]), partial(rerendered, kind, row[PB]))
         return rendered
 
 

@@ -37,6 +37,14 @@ def create_one(who: Caller, channel: grpc.aio.Channel) -> Awaitable[Any]:
     return service.CreateUserSession(create, metadata=who.metadata, timeout=SECONDS)
 
 
+def create_some(who: Caller, channel: grpc.aio.Channel) -> Awaitable[Any]:
+    service = user_session_pb2_grpc.UserSessionServiceStub(channel)
+    creates = [kit.USER_SESSION.create(record(MANY // 6)) for _ in range(6)]
+    return asyncio.gather(
+        *(service.CreateUserSession(each, metadata=who.metadata, timeout=SECONDS) for each in creates)
+    )
+
+
 def change_one(who: Caller, channel: grpc.aio.Channel) -> Awaitable[Any]:
     key = kit.USER_SESSION.key_of(who(kit.USER_SESSION.create(record(0))))
     update = kit.USER_SESSION.update(record(MANY, uuid=key), "dialogue")
@@ -58,7 +66,7 @@ def list_one(who: Caller, channel: grpc.aio.Channel) -> Awaitable[Any]:
     return whole()
 
 
-@pytest.mark.parametrize("begin", [create_many, create_one, change_one, list_one])
+@pytest.mark.parametrize("begin", [create_many, create_one, create_some, change_one, list_one])
 async def test_a_call_that_takes_long_lets_others_have_their_turn(begin: Begin, stack: Stack) -> None:
     async with grpc.aio.insecure_channel(stack.grpc, options=kit.OPTIONS) as channel:
         health: Any = health_pb2_grpc.HealthStub(channel)

@@ -125,7 +125,7 @@ async def test_what_mongodb_refuses_is_told_without_the_records(number: int, sto
     finally:
         await store.database.command("collMod", name, validator={})
     assert refused.value.code == 121
-    assert str(refused.value) == "Document failed validation"
+    assert str(refused.value) == "Document failed validation (code 121)"
     assert "of-theirs" not in "".join(traceback.format_exception(refused.value))
 
 

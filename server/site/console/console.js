@@ -344,6 +344,14 @@ async function look() {
   if (document.hidden) return;
   looks += 1;
   const turn = looks; // a later look knows better
+  try {
+    await lookAt(turn);
+  } finally {
+    if (turn === looks) later = setTimeout(look, SECONDS * 1000);
+  }
+}
+
+async function lookAt(turn) {
   const status = (asked) => asked.then((answer) => answer.status ?? 200, (error) => error.cause ?? 0);
   const state = (code) => (code < 500 ? "up" : "down");
   let began = performance.now();
@@ -367,7 +375,6 @@ async function look() {
   samples.push(took);
   samples.splice(0, samples.length - SAMPLES);
   if (token()) await plot(answers);
-  if (turn === looks) later = setTimeout(look, SECONDS * 1000);
 }
 
 async function plot(answers) {
