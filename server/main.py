@@ -19,6 +19,7 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # All is done, and told.
         if end.code != INTERRUPTED:
             raise
         # Threads that wait for MongoDB, and output that nobody reads, would only hold up the end.
