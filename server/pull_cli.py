@@ -10,14 +10,13 @@ import typer
 
 from server.commands.options import ClientId, DataDir, DeveloperId, check_id, settings_of
 from server.embedded.service import find_service, hosts_of
+from server.main import INTERRUPTED
 from server.settings import Settings, SettingsError
 from server.sources import PULL_TOKEN_VARIABLE, pull_token
 
 if TYPE_CHECKING:
     from server.commands.pulling.source import Access
     from server.commands.pulling.system import System
-
-INTERRUPTED = 130
 
 
 def pull_records(  # noqa: PLR0913 # one option each

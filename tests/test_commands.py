@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import shutil
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from rollcall.v1 import user_session_pb2, user_session_pb2_grpc
 
 from server.commands import keys
+from server.records import kind
 from server.records import session as sessions
 from server.records.caller import Caller
 from server.records.kind import JSON
@@ -219,6 +222,38 @@ def test_a_record_too_big_for_both_forms_is_listed_all_the_same(stack: Stack) ->
     stack.load(*lines_of("session", {"developer_id": owner}, body, session()))
     assert body in listed(stack, owner)
     assert b"renewed 0 records" in stack.command("migrate").stderr
+
+
+def test_a_new_rendering_derives_every_record_again_also_those_too_big_for_both_forms(
+    stack: Stack, tmp_path: Path
+) -> None:
+    bodies = [session(situation="x" * (9 << 20)), session()]
+    lines = text_of(*lines_of("session", {"developer_id": tenant()}, *bodies))
+    own = {**stack.environment, "ROLLCALL_MONGODB_DATABASE": "renewed"}
+    newer = {**own, "PYTHONPATH": str(with_rendering(2, tmp_path))}
+
+    def command(environment: dict[str, str], *arguments: str, stdin: bytes = b"") -> bytes:
+        command = [sys.executable, "-P", "-m", "server.cli", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, env=environment, check=True)
+        return done.stdout or done.stderr
+
+    command(own, "import", "-", stdin=lines)
+    exported = command(own, "export")
+    for environment in (newer, own):
+        assert command(environment, "migrate") == b"renewed 2 records\n"
+        assert command(environment, "migrate") == b"renewed 0 records\n"
+        assert command(environment, "export") == exported
+
+
+def with_rendering(version: int, folder: Path) -> Path:
+    """The folder of a server that renders by another version."""
+    shutil.copytree(Path(kind.__file__).parents[1], folder / "server")
+    copy = folder / "server" / "records" / "kind.py"
+    text = copy.read_text()
+    current = f"RENDERING_VERSION = {kind.RENDERING_VERSION}\n"
+    assert current in text
+    copy.write_text(text.replace(current, f"RENDERING_VERSION = {version}\n"))
+    return folder
 
 
 def test_a_record_that_no_document_can_hold_is_refused(stack: Stack) -> None:

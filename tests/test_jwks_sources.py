@@ -122,6 +122,39 @@ async def test_an_issuer_that_has_become_slow_holds_up_no_token_of_a_known_key(
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
 
+async def test_an_issuer_that_has_become_slow_holds_up_tokens_of_unknown_keys_for_a_moment_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", 60)
+    monkeypatch.setattr(signing, "PATIENCE_SECONDS", SECONDS)
+    bodies, over = [jwks("RS256")], threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        if not bodies:
+            over.wait(60)
+        body = json.dumps(bodies.pop() if bodies else jwks("RS256", "ES256")).encode()
+        connection.sendall(HEAD % len(body) + body)
+
+    with issuer(serve) as url:
+        authenticator = authenticator_of(Settings(jwks=url))
+        await authenticator.verify(signed("RS256"))
+        monkeypatch.setattr(signing, "REFETCH_FLOOR_SECONDS", SECONDS)
+        await asyncio.sleep(SECONDS)
+        async with asyncio.timeout(30):
+            early = (authenticator.verify(signed("ES256", sub=str(number))) for number in range(9))
+            refusals = await asyncio.gather(*early, return_exceptions=True)
+            assert [type(each) for each in refusals] == [IssuerUnavailableError] * 9
+            monkeypatch.setattr(signing, "REFETCH_FLOOR_SECONDS", 60)
+            tasks = len(asyncio.all_tasks())
+            with pytest.raises(IssuerUnavailableError):
+                await authenticator.verify(signed("ES256"))
+            assert len(asyncio.all_tasks()) == tasks
+            assert (await authenticator.verify(signed("RS256", sub="bo"))).sub == "bo"
+        over.set()
+        await until(lambda: len(asyncio.all_tasks()) == 1)
+        assert (await authenticator.verify(signed("ES256", sub="bo"))).sub == "bo"
+
+
 async def test_a_caller_who_goes_ends_no_look_at_the_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(signing, "FETCH_TIMEOUT_SECONDS", 60)
     asked, answers = threading.Event(), threading.Event()

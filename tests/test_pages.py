@@ -450,6 +450,41 @@ def test_console_forgets_a_token_when_it_is_told_to(loaded: Stack, tmp_path: Pat
         assert titles(browser, "user") == []
 
 
+PLACES = """return ["search", "refresh", "forget"].map((id) => {
+  const { left, top } = document.getElementById(id).getBoundingClientRect();
+  return [left, top + scrollY].map(Math.round);
+})"""
+SAY = """for (const figure of ["rate", "latency"]) {
+  for (const [index, part] of ["now", "text"].entries()) {
+    document.getElementById(`${figure}-${part}`).textContent = arguments[index];
+  }
+}"""
+SAID = [
+    ("", ""),
+    ("0", "at 10:04:05 AM; no call"),
+    ("0", "shown to a token with the scope sessions:read"),
+    ("9,999", "now; at most 9,999, and 9999 errors, in 60 min"),
+    ("9,999", "for this page's last call; at most 9,999 in 300 s"),
+]
+
+
+@in_chromium
+@pytest.mark.parametrize("width", SIZES)
+def test_what_a_plot_says_moves_no_button_under_the_pointer(
+    width: int, loaded: Stack, tmp_path: Path
+) -> None:
+    with chromium(loaded.rest, tmp_path, width, THEMES[0]) as browser:
+        browser.open("/")
+        browser.hold()
+        browser.one("#token").send_keys(loaded.token(USER), Keys.ENTER)
+        browser.one("#forget")
+        places = []
+        for now, text in SAID:
+            browser.driver.execute_script(SAY, now, text)
+            places.append(browser.driver.execute_script(PLACES))
+        assert places == [places[0]] * len(SAID)
+
+
 @in_chromium
 def test_console_takes_an_api_key(loaded: Stack, tmp_path: Path) -> None:
     key = loaded.command("key", "add", "--sub", USER).stdout.decode().strip()

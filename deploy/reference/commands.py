@@ -12,7 +12,7 @@ WIDTH = 100
 INTRODUCTION = """
 What `rollcall COMMAND --help` prints. In a checkout the command is `.venv/bin/rollcall`. The exit
 status is 0 if all went well, 1 if something was refused or is not there, 2 for a wrong option or
-setting, and 130 for a pull that was stopped.
+setting, and 130 for a command that Ctrl-C has stopped.
 """
 
 

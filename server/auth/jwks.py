@@ -23,6 +23,11 @@ REFRESH_SECONDS = 300.0
 """How long a JWKS is trusted without a new look."""
 REFETCH_FLOOR_SECONDS = 10.0
 """How often, at most, an unknown `kid` causes a new look."""
+PATIENCE_SECONDS = 1.0
+"""How long, at most, a call with an unknown `kid` waits for a look while other keys are known.
+
+Anybody can make such calls: an issuer that is slow must not let them hold the places of others.
+"""
 FETCH_TIMEOUT_SECONDS = 3.0
 """How long a fetch may take in all, however the other side drips."""
 MAX_BYTES = 1 << 20
@@ -77,7 +82,7 @@ class Jwks:
             # Nobody waits for an issuer that is slow: the keys are still good enough.
             self._refresh_meanwhile()
         if kid not in self._keys:
-            await self._refresh(REFETCH_FLOOR_SECONDS)
+            await self._refresh(REFETCH_FLOOR_SECONDS, PATIENCE_SECONDS if self._keys else math.inf)
         if kid not in self._keys:
             raise jwt.InvalidKeyError("no such key")
         key = self._keys[kid]
@@ -88,10 +93,18 @@ class Jwks:
             look = asyncio.create_task(self._look(REFRESH_SECONDS))
             self._refreshing = told(look, "could not look at the keys")
 
-    async def _refresh(self, floor: float) -> None:
-        if self._is_due(floor) or self._lock.locked():
-            # A caller who goes ends no look: it counts as one, and the next would come too late.
-            await shielded(self._look(floor))
+    async def _refresh(self, floor: float, patience: float = math.inf) -> None:
+        is_due = self._is_due(floor)
+        if is_due or self._lock.locked():
+            left = patience if is_due else patience - (time.monotonic() - self._looked)
+            if left <= 0:
+                raise IssuerUnavailableError
+            try:
+                async with asyncio.timeout(None if left == math.inf else left):
+                    # A caller who goes ends no look: it counts as one, and the next would come too late.
+                    await shielded(self._look(floor))
+            except TimeoutError:
+                raise IssuerUnavailableError from None
         if not self._keys:
             raise IssuerUnavailableError
 

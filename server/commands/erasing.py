@@ -1,12 +1,12 @@
 """`rollcall erase`: everything about one user or tenant, for good."""
 
-import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from server import audit
 from server.app import KINDS
+from server.commands.working import run_with_store
 from server.records import agent
 from server.records.kind import PB, Kind
 from server.records.query import Query
@@ -34,23 +34,19 @@ def erase(settings: Settings, subject: str, name: str) -> dict[str, tuple[int, i
     """
     counts: dict[str, tuple[int, int]] = {}
     try:
-        counts = asyncio.run(_erase(settings, subject, name))
+        counts = run_with_store(settings, lambda connection: _erase(connection, subject, name))
     finally:
         erased = {sort: before - after for sort, (before, after) in counts.items()}
         audit.by_operator("erase", **{subject: name}, erased=erased, complete=bool(counts))
     return counts
 
 
-async def _erase(settings: Settings, subject: str, name: str) -> dict[str, tuple[int, int]]:
-    connection = driver.connect(settings)
+async def _erase(connection: driver.Connection, subject: str, name: str) -> dict[str, tuple[int, int]]:
     duties = _duties(connection, subject, name)
-    try:
-        before = {sort: await duty.count() for sort, duty in duties.items()}
-        for duty in duties.values():
-            await duty.erase()
-        return {sort: (before[sort], await duty.count()) for sort, duty in duties.items()}
-    finally:
-        await connection.close()
+    before = {sort: await duty.count() for sort, duty in duties.items()}
+    for duty in duties.values():
+        await duty.erase()
+    return {sort: (before[sort], await duty.count()) for sort, duty in duties.items()}
 
 
 def _duties(connection: driver.Connection, subject: str, name: str) -> dict[str, _Duty]:

@@ -1,6 +1,5 @@
 """`rollcall export`: the inverse of import, for backups and moves."""
 
-import asyncio
 import contextlib
 import os
 import shutil
@@ -14,6 +13,7 @@ from rich.progress import MofNCompleteColumn
 
 from server.app import KINDS
 from server.commands.bars import bar
+from server.commands.working import blocking, run_with_store
 from server.records.kind import JSON, PB, Document, Kind, message_of
 from server.settings import Settings, SettingsError
 from server.store import driver
@@ -28,26 +28,22 @@ def export(settings: Settings, kinds: list[Kind], output: str) -> int:
     Raises OSError if it cannot be written, and what the store raises.
     """
 
-    async def run(sink: BinaryIO) -> int:
-        connection = driver.connect(settings)
+    async def work(connection: driver.Connection) -> int:
         reads = Reads(connection.database)
         lines = 0
         # On a terminal that shows the lines, a bar would be in their midst.
-        with bar(MofNCompleteColumn(), hidden=sink.isatty()) as progress:
-            try:
-                total = None if progress.disable else sum([await reads.about(kind) for kind in kinds])
-                task = progress.add_task("export", total=total)
-                for kind in kinds:
-                    async for line in _lines(reads, kind):
+        with _opened(output) as sink, bar(MofNCompleteColumn(), hidden=sink.isatty()) as progress:
+            total = None if progress.disable else sum([await reads.about(kind) for kind in kinds])
+            task = progress.add_task("export", total=total)
+            for kind in kinds:
+                async for line in _lines(reads, kind):
+                    with blocking():
                         sink.write(line)
-                        lines += 1
-                        progress.advance(task)
-            finally:
-                await connection.close()
+                    lines += 1
+                    progress.advance(task)
         return lines
 
-    with _opened(output) as sink:
-        return asyncio.run(run(sink))
+    return run_with_store(settings, work)
 
 
 def exported(names: frozenset[str]) -> list[Kind]:
@@ -63,12 +59,17 @@ def _opened(output: str) -> Iterator[BinaryIO]:
     """Open what is written to; a file is replaced once it is whole, as it may be the last good backup."""
     if output == STDOUT:
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        with blocking():
+            sys.stdout.buffer.flush()
         return
     given = Path(output)
     if given.exists() and not given.is_file():
-        with given.open("wb") as sink:
+        with contextlib.ExitStack() as opened:
+            with blocking():  # as a pipe does until it has a reader
+                sink = opened.enter_context(given.open("wb"))
             yield sink
+            with blocking():
+                sink.flush()
         return
     path = given.resolve()
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

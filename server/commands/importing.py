@@ -5,6 +5,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import orjson
 from rich.progress import (
@@ -16,6 +17,7 @@ from server import demo
 from server.app import KINDS
 from server.commands.bars import bar, printable, tell
 from server.commands.import_lines import Line, Report, import_lines
+from server.commands.working import blocking, run_with_store
 from server.errors import shortened
 from server.records import robot_message
 from server.records.violation import FieldError
@@ -39,22 +41,26 @@ def import_files(settings: Settings, files: Sequence[str], report: Report, *, st
 
     Raises OSError if a file cannot be read, and what the store raises.
     """
-    with bar(DownloadColumn(), TransferSpeedColumn()) as progress:
-        task = progress.add_task("import", total=_total(files))
+    progress = bar(DownloadColumn(), TransferSpeedColumn())
+    task = progress.add_task("import", total=_total(files))
 
-        def refuse(line: Line, error: FieldError) -> None:
-            tell(progress, f"{line.source}:{line.number}: {told(error)}")
-            if strict:
-                raise StrictError
+    def refuse(line: Line, error: FieldError) -> None:
+        tell(progress, f"{line.source}:{line.number}: {told(error)}")
+        if strict:
+            raise StrictError
 
-        def lines() -> Iterator[Line]:
-            for file in files:
-                for line in _lines(file):
-                    yield line
-                    progress.advance(task, len(line.text))
+    def lines() -> Iterator[Line]:
+        for file in files:
+            for line in _lines(file):
+                yield line
+                progress.advance(task, len(line.text))
 
-        with contextlib.suppress(StrictError):
-            asyncio.run(_import(settings, lines(), refuse, report))
+    async def work(connection: driver.Connection) -> None:
+        with progress:
+            await _import(settings, connection, lines(), refuse, report)
+
+    with contextlib.suppress(StrictError):
+        run_with_store(settings, work)
 
 
 def told(error: FieldError) -> str:
@@ -69,25 +75,42 @@ def import_demo(settings: Settings) -> None:
         raise RuntimeError(f"{line.source}:{line.number}: {error}")
 
     lines = (Line("demo", number, orjson.dumps(line)) for number, line in enumerate(demo.lines(), 1))
-    asyncio.run(_import(settings, lines, refuse, Report()))
+
+    async def work() -> None:
+        connection = driver.connect(settings)
+        try:
+            await _import(settings, connection, lines, refuse, Report())
+        finally:
+            await connection.close()
+
+    asyncio.run(work())  # `rollcall up` has its own signals
 
 
 async def _import(
-    settings: Settings, lines: Iterable[Line], refuse: Callable[[Line, FieldError], None], report: Report
+    settings: Settings,
+    connection: driver.Connection,
+    lines: Iterable[Line],
+    refuse: Callable[[Line, FieldError], None],
+    report: Report,
 ) -> None:
-    connection = driver.connect(settings)
-    try:
-        await indexes.make_for(settings, KINDS)
-        await import_lines(Writes(connection), IMPORTABLE, lines, refuse, report)
-    finally:
-        await connection.close()
+    await indexes.make_for(settings, KINDS)
+    await import_lines(Writes(connection), IMPORTABLE, lines, refuse, report)
 
 
 def _lines(file: str) -> Iterator[Line]:
     with contextlib.nullcontext(sys.stdin.buffer) if file == STDIN else Path(file).open("rb") as stream:
-        for number, text in enumerate(stream, 1):
+        for number, text in enumerate(_read(stream), 1):
             if text.strip():
                 yield Line(file, number, text)
+
+
+def _read(stream: IO[bytes]) -> Iterator[bytes]:
+    while True:
+        with blocking():
+            text = stream.readline()
+        if not text:
+            return
+        yield text
 
 
 def _total(files: Sequence[str]) -> int | None:

@@ -1,6 +1,5 @@
 """`rollcall key`: API keys in the store."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -9,9 +8,9 @@ import orjson
 
 from server import audit
 from server.auth.api_keys import new_key
+from server.commands.working import run_with_store
 from server.records.caller import Caller
 from server.settings import Settings
-from server.store import driver
 from server.store.api_keys import StoredKeys
 
 T = TypeVar("T")
@@ -47,14 +46,7 @@ def revoke(settings: Settings, id_: str) -> None:
 
 
 def _with_store(settings: Settings, work: Callable[[StoredKeys], Awaitable[T]]) -> T:
-    async def run() -> T:
-        connection = driver.connect(settings)
-        try:
-            return await work(StoredKeys(connection.database))
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    return run_with_store(settings, lambda connection: work(StoredKeys(connection.database)))
 
 
 def _text(time: datetime | None) -> str | None:

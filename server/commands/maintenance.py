@@ -1,6 +1,5 @@
 """`rollcall show` and `rollcall migrate`: one record for people, all records for a new version."""
 
-import asyncio
 from collections.abc import Mapping
 
 import orjson
@@ -8,6 +7,7 @@ from rich.progress import MofNCompleteColumn, Progress
 
 from server.app import KINDS
 from server.commands.bars import bar
+from server.commands.working import run_with_store
 from server.errors import NotFoundError
 from server.records.kind import JSON, Kind
 from server.settings import Settings, SettingsError
@@ -31,33 +31,22 @@ def show(settings: Settings, name: str, key: str, owner: Mapping[str, str]) -> s
         needed = " ".join(f"--owner {field}=…" for field in kind.owner) or "no --owner"
         raise SettingsError(f"--owner: a {kind.name} needs {needed}")
 
-    async def read() -> str:
-        connection = driver.connect(settings)
-        try:
-            row = await Reads(connection.database).get(kind, owner, key, JSON)
-        finally:
-            await connection.close()
-        if row is None:
-            raise NotFoundError(f"there is no {kind.name} {key} of this owner")
-        return orjson.dumps(orjson.loads(row[JSON]), option=orjson.OPT_INDENT_2).decode()
-
-    return asyncio.run(read())
+    row = run_with_store(settings, lambda store: Reads(store.database).get(kind, owner, key, JSON))
+    if row is None:
+        raise NotFoundError(f"there is no {kind.name} {key} of this owner")
+    return orjson.dumps(orjson.loads(row[JSON]), option=orjson.OPT_INDENT_2).decode()
 
 
 def migrate(settings: Settings) -> int:
     """Make the indexes, and derive again what an older version derived; return how many records."""
 
-    async def run() -> int:
-        connection = driver.connect(settings)
-        try:
-            await indexes.make_for(settings, KINDS)
-            writes = Writes(connection)
-            with bar(MofNCompleteColumn()) as progress:
-                return sum([await _migrate_kind(writes, kind, progress) for kind in KINDS])
-        finally:
-            await connection.close()
+    async def work(connection: driver.Connection) -> int:
+        await indexes.make_for(settings, KINDS)
+        writes = Writes(connection)
+        with bar(MofNCompleteColumn()) as progress:
+            return sum([await _migrate_kind(writes, kind, progress) for kind in KINDS])
 
-    return asyncio.run(run())
+    return run_with_store(settings, work)
 
 
 async def _migrate_kind(writes: Writes, kind: Kind, progress: Progress) -> int:

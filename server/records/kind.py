@@ -10,7 +10,9 @@ all derived here and nowhere else:
 - `json1`: the item as its REST contract prints it.  The digit is the rendering
   version: after a change of rendering the field has another name, and documents
   without it are rendered from `pb` until `rollcall migrate` has done it for good.
-  A record too big for both forms has no `json1`, and `whole: false`.
+  A record too big for both forms has no `json1`, and `whole: false`, which is named
+  `whole2` from rendering version 2 on: `rollcall migrate` derives its other fields
+  again as those of all others.
 """
 
 import secrets
@@ -28,6 +30,7 @@ from server.records.wire import framed, unframed
 
 RENDERING_VERSION = 1
 JSON = f"json{RENDERING_VERSION}"
+WHOLE = "whole" if RENDERING_VERSION == 1 else f"whole{RENDERING_VERSION}"
 PB = "pb"
 BASIC = "basic"
 EXPIRY = "expiry"
@@ -157,7 +160,7 @@ def _document(kind: Kind, message: Message, checked: Mapping[str, Any]) -> Docum
     if size + len(json) <= MAX_DOCUMENT_BYTES:
         document[JSON] = json
     else:
-        document["whole"] = False
+        document[WHOLE] = False
     return document
 
 

@@ -18,7 +18,7 @@ from pymongo.errors import (
 )
 
 from server.errors import UnavailableError
-from server.records.kind import BASIC, JSON, PB, Document, Kind, renewed
+from server.records.kind import BASIC, JSON, PB, WHOLE, Document, Kind, renewed
 from server.store import tallies
 from server.store.driver import Connection
 from server.store.failures import remaining, translated
@@ -308,7 +308,7 @@ class Writes:
         A record that someone writes meanwhile is left as it was written.
         """
         collection = self._database[kind.collection]
-        old = {JSON: {"$exists": False}, "whole": {"$ne": False}}
+        old = {JSON: {"$exists": False}, WHOLE: {"$ne": False}}
         with translated():
             total = await collection.count_documents(old)
             cursor = collection.find(old, {PB: 1, "etag": 1})

@@ -1,6 +1,5 @@
 """`rollcall pull`: page by page, each stored before the next is asked for."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from server.commands.pulling.source import Access, RefusedError, Source
 from server.commands.pulling.state import State
 from server.commands.pulling.system import Page, Position, System
 from server.commands.pulling.target import Nowhere, Store, Target
+from server.commands.working import run
 from server.records import anyjson
 from server.records.violation import FieldError
 from server.settings import Settings
@@ -50,8 +50,7 @@ def pull(settings: Settings | None, wanted: Pull, state: State, report: Report) 
     """
     earlier = Report()
     try:
-        with bar(MofNCompleteColumn()) as progress:
-            asyncio.run(_Run(wanted, state, report, earlier, progress).run(settings))
+        run(_Run(wanted, state, report, earlier, bar(MofNCompleteColumn())).run(settings))
     finally:
         if settings is not None:
             audit.by_operator(
@@ -76,6 +75,10 @@ class _Run:
         self._moved = False
 
     async def run(self, settings: Settings | None) -> None:
+        with self._progress:
+            await self._pull(settings)
+
+    async def _pull(self, settings: Settings | None) -> None:
         position = self._state.read(self._report, self._wanted.system.places)
         self._earlier.stored, self._earlier.refused = self._report.stored, self._report.refused
         if position is not None:
