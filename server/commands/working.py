@@ -36,8 +36,11 @@ class _Work:
 
     def _cancel(self, task: asyncio.Task[Any]) -> None:
         if self.task is task and not task.done():
+            loop = task.get_loop()
+            # What fails now, such as a find in one of the driver's threads, fails by the end of the work.
+            loop.set_exception_handler(lambda *_: None)
             task.cancel()
-            task.get_loop().call_later(AGAIN_SECONDS, self._cancel, task)
+            loop.call_later(AGAIN_SECONDS, self._cancel, task)
 
     async def heeding(self, work: Coroutine[Any, Any, T]) -> T:
         self.task = asyncio.current_task()
