@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -33,6 +34,8 @@ class Browser:
         self.host = host
         self.width = width
         self.asked: list[str] = []
+        # A page may replace an element between the look for it and the look at it.
+        self.waiting = WebDriverWait(driver, SECONDS, ignored_exceptions=[StaleElementReferenceException])
 
     def resize(self, height: int) -> None:
         size = {"width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": self.width < 600}
@@ -50,7 +53,7 @@ class Browser:
         def seen(_: Any) -> WebElement | None:
             return next((each for each in self.all(selector) if each.is_displayed()), None)
 
-        found = WebDriverWait(self.driver, SECONDS).until(seen, selector)
+        found = self.waiting.until(seen, selector)
         assert found is not None
         return found
 
@@ -59,7 +62,7 @@ class Browser:
         self.one(selector).click()
 
     def await_text(self, selector: str, text: str) -> None:
-        WebDriverWait(self.driver, SECONDS).until(
+        self.waiting.until(
             lambda _: any(text in each.text for each in self.all(selector)), f"{text} in {selector}"
         )
 

@@ -14,7 +14,6 @@ import jwt
 import pytest
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.wait import WebDriverWait
 
 from server.records.caller import READ, WRITE
 from server.rest import site
@@ -181,7 +180,7 @@ def test_docs_show_where_the_focus_is_and_what_a_filter_finds(
         browser.open("/docs")
         filter_ = browser.one(".operation-filter-input")
         filter_.send_keys("/v1/robots")
-        WebDriverWait(browser.driver, SECONDS).until(lambda _: 0 < len(browser.all(".opblock")) < 15)
+        browser.waiting.until(lambda _: 0 < len(browser.all(".opblock")) < 15)
         for _ in range(5):
             focused, shown = browser.driver.execute_script(FOCUSED)
             assert shown, focused.get_attribute("outerHTML")
@@ -208,7 +207,7 @@ def titles(browser: Browser, name: str) -> list[str]:
 
 
 def await_titles(browser: Browser, name: str, count: int) -> list[str]:
-    WebDriverWait(browser.driver, SECONDS).until(lambda _: len(titles(browser, name)) == count, name)
+    browser.waiting.until(lambda _: len(titles(browser, name)) == count, name)
     return titles(browser, name)
 
 
@@ -303,7 +302,7 @@ def test_console_is_used_by_keyboard(loaded: Stack, tmp_path: Path, key: str) ->
         assert json.loads(browser.one("dialog pre").text)["situation"] == title
         browser.check()
         browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
-        WebDriverWait(browser.driver, SECONDS).until(lambda _: not browser.all("dialog[open]"))
+        browser.waiting.until(lambda _: not browser.all("dialog[open]"))
         assert browser.driver.switch_to.active_element == record
 
 
@@ -571,9 +570,7 @@ LET_GO = "for (const go of window.held.splice(0)) go()"
 
 
 def await_held(browser: Browser, count: int) -> None:
-    WebDriverWait(browser.driver, SECONDS).until(
-        lambda driver: driver.execute_script("return window.held.length") == count
-    )
+    browser.waiting.until(lambda driver: driver.execute_script("return window.held.length") == count)
 
 
 @in_chromium
@@ -604,7 +601,7 @@ def test_row_that_stays_keeps_the_focus_while_others_arrive(loaded: Stack, long:
         assert len(titles(browser, "session")) < ROWS
         row = browser.one(f"{list_of('session')} button.row")
         browser.driver.execute_script("arguments[0].focus()", row)
-        WebDriverWait(browser.driver, SECONDS).until(
+        browser.waiting.until(
             lambda driver: driver.execute_script(LET_GO) or len(titles(browser, "session")) == ROWS
         )
         assert browser.driver.switch_to.active_element == row
