@@ -119,16 +119,21 @@ async def test_who_is_refused_is_told_when_to_come_back(store: Store, tmp_path: 
     assert dict(refusal.trailing_metadata() or ())["grpc-retry-pushback-ms"] == "1000"
 
 
+async def until_down(server: Server) -> None:
+    """Wait until a server says that it takes no calls."""
+
+    async def is_down() -> bool:
+        return not await server.healthy()
+
+    await until(is_down, 5)
+
+
 async def test_a_server_that_drains_goes_on_until_it_is_asked_again(store: Store, tmp_path: Path) -> None:
     server = Server(tmp_path, store.uri, drain_seconds=DRAIN_SECONDS, workers=2)
     async with server.serving(), stub_at(server.port, f"t-{uuid.uuid4()}") as stub:
         await stub.create(2, None)
         server.terminate()
-
-        async def is_down() -> bool:
-            return not await server.healthy()
-
-        await until(is_down, 5)
+        await until_down(server)
         for _ in range(20):
             await stub.get(2, None)
         server.terminate()
@@ -140,11 +145,7 @@ async def test_a_server_that_drains_goes_on_measuring(store: Store, tmp_path: Pa
     async with server.serving(), stub_at(server.port, f"t-{uuid.uuid4()}") as stub:
         await stub.create(2, None)
         server.terminate()
-
-        async def is_down() -> bool:
-            return not await server.healthy()
-
-        await until(is_down, 5)
+        await until_down(server)
         counted = await server.metric("rollcall_credential_lookups_total")
 
         async def are_counted() -> bool:
