@@ -77,11 +77,8 @@ def import_demo(settings: Settings) -> None:
     lines = (Line("demo", number, orjson.dumps(line)) for number, line in enumerate(demo.lines(), 1))
 
     async def work() -> None:
-        connection = driver.connect(settings)
-        try:
+        async with driver.connected(settings) as connection:
             await _import(settings, connection, lines, refuse, Report())
-        finally:
-            await connection.close()
 
     asyncio.run(work())  # `rollcall up` has its own signals
 

@@ -79,13 +79,10 @@ def run_with_store(settings: Settings, work: Callable[[driver.Connection], Await
     """Run work that needs the store; once it is done, Ctrl-C no longer takes its result away."""
 
     async def connected() -> T:
-        connection = driver.connect(settings)
-        try:
+        async with driver.connected(settings) as connection:
             result = await work(connection)
             _now.task = None
             return result
-        finally:
-            await connection.close()
 
     return run(connected())
 

@@ -8,7 +8,8 @@ server has connections for pages (direct.py).
 import asyncio
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -77,6 +78,16 @@ def connect(settings: Settings, listeners: Sequence[Listener] = (), *, pages: bo
         return _with_pages(connection, uri, options, settings.mongodb_database) if pages else connection
     except (InvalidURI, ConfigurationError, ValueError, OSError):
         raise SettingsError("ROLLCALL_MONGODB_URI: must be a MongoDB connection string") from None
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Connection]:
+    """Have a connection, as `connect` returns it, during the block."""
+    connection = connect(settings)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def _with_pages(connection: Connection, uri: str, options: dict[str, Any], database: str) -> Connection:

@@ -23,11 +23,8 @@ async def make_for(settings: Settings, kinds: Iterable[Kind]) -> None:
 
     PyMongo's client ends when it is cancelled; motor works in threads, for which the end of a process waits.
     """
-    connection = driver.connect(settings.model_copy(update={"mongodb_driver": "pymongo"}))
-    try:
+    async with driver.connected(settings.model_copy(update={"mongodb_driver": "pymongo"})) as connection:
         await make(connection.database, kinds)
-    finally:
-        await connection.close()
 
 
 async def make(database: AsyncDatabase[Document], kinds: Iterable[Kind]) -> None:

@@ -134,9 +134,6 @@ async def _target(settings: Settings | None) -> AsyncIterator[Target]:
     if settings is None:
         yield Nowhere()
         return
-    connection = driver.connect(settings)
-    try:
+    async with driver.connected(settings) as connection:
         await indexes.make_for(settings, KINDS)
         yield Store(connection)
-    finally:
-        await connection.close()
