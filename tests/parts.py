@@ -19,7 +19,7 @@ import psutil
 
 from server.embedded import child, envoy, mongod
 from server.settings import PREFIX, load
-from tests.stack import START_SECONDS, Stack, free_port
+from tests.stack import START_SECONDS, Stack, free_port, frozen
 
 Body = dict[str, Any]
 
@@ -235,14 +235,8 @@ class Parts:
     @contextlib.contextmanager
     def stopped(self, name: str) -> Iterator[None]:
         """Freeze a part in the block, its workers too: it keeps its connections and answers nothing."""
-        members = self.processes(name)
-        for member in members:
-            member.suspend()
-        try:
+        with frozen(*self.processes(name)):
             yield
-        finally:
-            for member in members:
-                member.resume()
 
     def processes(self, name: str) -> list[psutil.Process]:
         """Return the processes of a part: the one that was started, and its workers."""

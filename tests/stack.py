@@ -42,6 +42,18 @@ def free_port() -> int:
         return port
 
 
+@contextlib.contextmanager
+def frozen(*processes: psutil.Process) -> Iterator[None]:
+    """Stop processes in the block by SIGSTOP: they keep their connections and answer nothing."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 class Stack:
     """A running service and its front doors."""
 

@@ -22,7 +22,7 @@ from server.errors import OverloadedError, StoppingError
 from tests import test_envoy as envoy
 from tests.faults.waiting import until
 from tests.parts import FOUNDRY, ROBOTS, SCOPE, line, session, user_session
-from tests.stack import Stack, free_port, running_stack
+from tests.stack import Stack, free_port, frozen, running_stack
 from tests.test_envoy import Proxy
 
 PLACES = 2
@@ -308,17 +308,13 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 async def stuck(stack: Stack) -> AsyncIterator[None]:
     """Have the one place taken by a call that waits for the store."""
     metadata = (("authorization", f"Bearer {stack.token('ada')}"),)
-    store = stack.part("mongod")
     async with grpc.aio.insecure_channel(stack.grpc) as channel:
         stub: Any = session_pb2_grpc.SessionServiceStub(channel)
-        store.suspend()
-        try:
+        with frozen(stack.part("mongod")):
             call = stub.ListSessions(session_pb2.ListSessionsRequest(), metadata=metadata)
             # Who has no credentials is told so until the place is taken.
             await until(lambda: _is_full(stack), PATIENCE_SECONDS)
             yield
-        finally:
-            store.resume()
         await call
     end = time.monotonic() + PATIENCE_SECONDS
     while stack.get("/sessions", stack.token("ada")).status_code != 200:

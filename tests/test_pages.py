@@ -30,7 +30,7 @@ from tests.parts import (
     user_session,
     xid,
 )
-from tests.stack import Stack
+from tests.stack import Stack, frozen
 
 USER = "pages"
 SITUATION = "The parcel is late."
@@ -624,14 +624,10 @@ def test_console_tells_a_silent_server_from_a_silent_proxy(loaded: Stack, tmp_pa
         browser.open("/")
         browser.one("#token").send_keys(token(loaded), Keys.ENTER)
         await_titles(browser, "user", ROWS)
-        server = loaded.part("serve")
-        server.suspend()
-        try:
+        with frozen(loaded.part("serve")):
             browser.click("#refresh")
             browser.await_text("#health-server", "down")
             browser.await_text("#health-proxy", "up")
-        finally:
-            server.resume()
         await_titles(browser, "user", ROWS)
 
 
@@ -643,16 +639,12 @@ def test_console_sees_a_proxy_that_is_silent_and_lists_come_back_with_it(
         browser.open("/")
         browser.one("#token").send_keys(token(loaded), Keys.ENTER)
         await_titles(browser, "user", ROWS)
-        envoy = loaded.part("envoy")
-        envoy.suspend()
-        try:
+        with frozen(loaded.part("envoy")):
             browser.click("#refresh")
             browser.await_text("#health-proxy", "down")
             browser.await_text("#health-store", "unknown")
             browser.await_text("#rate-text", "not known while the service does not answer")
             browser.await_text(f"{list_of('user')} .note.wrong", "The service does not answer.")
-        finally:
-            envoy.resume()
         await_titles(browser, "user", ROWS)
         browser.await_text("#health-store", "up")
 

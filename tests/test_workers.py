@@ -20,7 +20,7 @@ from rollcall.v1 import session_pb2, session_pb2_grpc
 from server.sources import environment_of
 from tests.faults.waiting import until
 from tests.parts import wait_until
-from tests.stack import ROLLCALL, Stack, free_port, running_stack
+from tests.stack import ROLLCALL, Stack, free_port, frozen, running_stack
 
 WORKERS = 3
 
@@ -72,16 +72,13 @@ def connections(stack: Stack) -> list[int]:
 
 async def test_calls_at_once_through_envoy_spread_over_the_workers(several: Stack) -> None:
     headers = {"authorization": f"Bearer {several.token('ada')}"}
-    store = several.part("mongod")
-    async with httpx.AsyncClient(base_url=several.rest, headers=headers, timeout=30) as client:
+    client = httpx.AsyncClient(base_url=several.rest, headers=headers, timeout=30)
+    async with client, asyncio.TaskGroup() as calls:
         # Calls that wait for the store are calls at once.
-        store.suspend()
-        try:
-            calls = [asyncio.create_task(client.get("/sessions")) for _ in range(80)]
+        with frozen(several.part("mongod")):
+            for _ in range(80):
+                calls.create_task(client.get("/sessions"))
             await until(lambda: all(counts := connections(several)) and sum(counts) > WORKERS * 3)
-        finally:
-            store.resume()
-            await asyncio.gather(*calls)
 
 
 def test_a_worker_that_dies_is_replaced_and_callers_of_envoy_see_nothing(several: Stack) -> None:

@@ -16,6 +16,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 from server.embedded import child, mongod
 from server.settings import PREFIX
 from tests.faults.waiting import START_SECONDS, until
+from tests.stack import frozen
 
 
 class Process:
@@ -85,14 +86,8 @@ class Process:
     @contextlib.asynccontextmanager
     async def frozen(self) -> AsyncIterator[None]:
         """Stop it in the block by SIGSTOP: it keeps its connections and answers nothing."""
-        members = self.members()
-        for member in members:
-            member.suspend()
-        try:
+        with frozen(*self.members()):
             yield
-        finally:
-            for member in members:
-                member.resume()
 
 
 class Mongod(Process):
